@@ -1,0 +1,282 @@
+"""The system under test: one JVM that runs an embedded H2 store under an open-loop load, measured once a call."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.jvm_gc import gc_log, provision
+from models.jvm_gc.workload import Workload
+
+LEAST_ACHIEVED = 0.99  # share of the offered load
+MOST_OTHER_CPU = 0.25  # cores that other processes may use during the window before a run counts as disturbed
+_FOLDER = "boatppl-jvm-"
+
+
+class RunFailed(RuntimeError):
+    """A run that gave no measurements, or none that count: the store died, hung or could not keep up."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the JVM, whatever became of it."""
+
+    configuration: Mapping[str, object]
+    load_seed: int
+    measurements: Mapping[str, float]  # empty if the run gave none
+    other_cpu: float  # cores that other processes used during the window; NaN where the system does not tell
+    achieved: float  # completed / offered in the window; NaN if the run gave none
+    wall_s: float
+    medium: str
+    started: float  # seconds since the epoch
+    error: str = ""
+
+    @property
+    def disturbed(self) -> bool:
+        """Did other processes use more of the machine than a measurement can bear?"""
+        return self.other_cpu > MOST_OTHER_CPU
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Where the store of a run lies while it lives. A study keeps to one: they are not comparable."""
+
+    folder: Path
+    kind: str  # "tmpfs" or "disk"
+
+
+def choose_medium(workload: Workload) -> Medium:
+    """Memory (/dev/shm) if it has room for a run's store, else the disk of the temporary folder.
+
+    ``$BOATPPL_JVM_STORE`` names a folder to use instead. Raises RunFailed when nothing has room.
+    """
+    needed = workload.store_mb
+    named = os.environ.get("BOATPPL_JVM_STORE")
+    places = [Path(named)] if named else [Path("/dev/shm"), Path(tempfile.gettempdir())]
+    for folder in places:
+        if folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free / 1e6 > needed:
+            return Medium(folder, "tmpfs" if _is_memory(folder) else "disk")
+    listed = " and ".join(str(folder) for folder in places)
+    raise RunFailed(
+        f"a run's store needs {needed:.0f} MB free, {listed} has not. Free some, or set BOATPPL_JVM_STORE to a folder."
+    )
+
+
+def _is_memory(folder: Path) -> bool:
+    try:
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return False
+    path = folder.resolve()
+    over = [(len(point), kind) for point, kind in mounts if path.is_relative_to(point)]
+    return max(over, default=(0, ""))[1] in ("tmpfs", "ramfs")
+
+
+@dataclass
+class JvmGc:
+    """Run the store under its load with a configuration of the collector and measure it.
+
+    Calling it is one trial: ``JvmGc()({"young_mb": 32, "survivor_ratio": 8, "tenuring": 15})`` takes about 7 s and
+    returns gc_rate and full_rate (1/s), gc_pause, full_pause and max_pause (ms), copied_mb_s, promoted_mb_s and
+    allocation_mb_s (MB/s), live_mb (MB left by full collections), p50, p99, p999 (ms, from the intended arrival) and
+    achieved (a share). A mean over nothing is left out: full_pause and live_mb without a full collection.
+
+    Each call has a load seed of its own, a function of ``seed`` and the number of the call. Every run, the disturbed
+    ones that were repeated and the failed ones included, is kept in ``log``.
+
+    Parameters
+    ----------
+    workload
+        What the store is put under; None is ``WORKLOADS["small-rows"]``'s.
+    seed
+        First of the load seeds.
+    java, h2, medium
+        Found (``provision.find_java``, ``provision.find_h2``, ``choose_medium``) unless given.
+
+    Raises ProvisionError at construction when Java or the jar cannot be had, RunFailed when a run gives no
+    measurements or achieves under 99 % of the offered load.
+    """
+
+    workload: Workload = field(default_factory=Workload)
+    seed: int = 0
+    java: Path | None = None
+    h2: Path | None = None
+    medium: Medium | None = None
+    log: list[Run] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        self.java = self.java or provision.find_java()
+        self.h2 = self.h2 or provision.find_h2()
+        self.medium = self.medium or choose_medium(self.workload)
+        _sweep(self.medium.folder)
+
+    def __call__(self, configuration: Mapping[str, object]) -> dict[str, float]:
+        """Measurements of one run. A disturbed run is repeated once, and the less disturbed of the two counts."""
+        load_seed = self.seed + len(self.log)
+        run = self.measure(configuration, load_seed)
+        if run.disturbed:
+            again = self.measure(configuration, load_seed)
+            run = min(run, again, key=lambda r: r.other_cpu) if not again.error else run
+        if run.error:
+            raise RunFailed(run.error)
+        return dict(run.measurements)
+
+    def measure(self, configuration: Mapping[str, object], load_seed: int) -> Run:
+        """One run with one load, never repeated; a failure is in the result's ``error``. Appended to ``log``."""
+        flags = collector_flags(configuration, self.workload.heap_mb)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=self.medium.folder))
+        started, clock = time.time(), time.monotonic()
+        measured: dict[str, float] = {}
+        other_cpu, error = float("nan"), ""
+        try:
+            report, other_cpu = _drive(self._command(flags, folder, load_seed), folder, self._timeout())
+            measured = _measurements(report, folder / "gc.log")
+            if measured["achieved"] < LEAST_ACHIEVED:
+                error = (
+                    f"overloaded: {measured['achieved']:.1%} of the offered {self.workload.rate:g} operations/s were "
+                    f"served, a run counts from {LEAST_ACHIEVED:.0%}. This configuration cannot carry the load."
+                )
+        except RunFailed as failed:
+            error = str(failed)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        wall, achieved = time.monotonic() - clock, measured.get("achieved", float("nan"))
+        medium = self.medium.kind
+        run = Run(dict(configuration), load_seed, measured, other_cpu, achieved, wall, medium, started, error)
+        self.log.append(run)
+        return run
+
+    def _timeout(self) -> float:
+        return 60 + 2 * (self.workload.warmup_s + self.workload.measured_s)
+
+    def _command(self, flags: list[str], folder: Path, load_seed: int) -> list[str]:
+        load = self.workload
+        heap = [f"-Xms{load.heap_mb}m", f"-Xmx{load.heap_mb}m"]
+        arguments = {
+            "url": f"jdbc:h2:file:{folder}/store;CACHE_SIZE={load.cache_kb}",
+            "rows": load.rows,
+            "row_bytes": load.row_bytes,
+            "rate": load.rate,
+            "read_share": load.read_share,
+            "zipf": load.zipf,
+            "warmup_s": load.warmup_s,
+            "measured_s": load.measured_s,
+            "workers": load.workers,
+            "seed": load_seed,
+        }
+        return [
+            str(self.java),
+            *heap,
+            *flags,
+            *_FIXED_FLAGS,
+            f"-Xlog:gc*:file={folder}/gc.log:timenanos,tags:filecount=0",
+            "-cp",
+            f"{provision.DRIVER}{os.pathsep}{self.h2}",
+            "gcbench.GcBench",
+            *(f"{name}={value}" for name, value in arguments.items()),
+        ]
+
+
+# C2 compiles for longer than a short window lasts; the performance file is written from inside pauses.
+_FIXED_FLAGS = ["-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:+AlwaysPreTouch"]
+
+_SWITCH = {"serial": "-XX:+UseSerialGC", "parallel": "-XX:+UseParallelGC", "g1": "-XX:+UseG1GC"}
+_FLAG = {
+    "young_mb": "-Xmn{}m",
+    "survivor_ratio": "-XX:SurvivorRatio={}",
+    "tenuring": "-XX:MaxTenuringThreshold={}",
+    "pause_goal_ms": "-XX:MaxGCPauseMillis={}",
+}
+
+
+def collector_flags(configuration: Mapping[str, object], heap_mb: int) -> list[str]:
+    """The flags of HotSpot that a configuration stands for; ``collector`` is "serial" where it is not named.
+
+    Raises ValueError for an unknown parameter or collector, and for a young generation that fills the heap.
+    """
+    unknown = [name for name in configuration if name != "collector" and name not in _FLAG]
+    if unknown:
+        raise ValueError(f"unknown parameter {unknown[0]!r}; known are collector, {', '.join(_FLAG)}.")
+    collector = configuration.get("collector", "serial")
+    if collector not in _SWITCH:
+        raise ValueError(f"unknown collector {collector!r}; known are {', '.join(_SWITCH)}.")
+    young = configuration.get("young_mb")
+    if isinstance(young, (int, float)) and young >= heap_mb:
+        raise ValueError(f"young_mb must be below the heap's {heap_mb} MB, got {young}.")
+    named = [_FLAG[name].format(value) for name, value in configuration.items() if name in _FLAG]
+    # Parallel moves its own generation sizes unless told to keep the ones it was given.
+    fixed = ["-XX:-UseAdaptiveSizePolicy"] if collector == "parallel" and named else []
+    return [_SWITCH[str(collector)], *fixed, *named]
+
+
+def _drive(command: list[str], folder: Path, timeout: float) -> tuple[dict[str, float], float]:
+    """Run the driver to its end: its report, and the cores that others used during the window."""
+    complaints = folder / "stderr"
+    with complaints.open("w") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=folder)
+    watchdog = threading.Timer(timeout, process.kill)
+    watchdog.start()
+    report, marks = None, []
+    try:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        for line in process.stdout:
+            if line.startswith("WINDOW"):
+                marks.append(_cpu_seconds(process.pid))
+            elif line.startswith("{"):
+                report = json.loads(line)
+        process.wait()
+    finally:
+        hung = not watchdog.is_alive()
+        watchdog.cancel()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if report is None:
+        said = complaints.read_text(errors="replace").strip().splitlines()
+        reason = f"it did not end within {timeout:.0f} s" if hung else (said or [f"exit {process.returncode}"])[0]
+        raise RunFailed(f"the JVM gave no measurements: {reason}")
+    return report, _other_cpu(marks)
+
+
+def _measurements(report: dict[str, float], log: Path) -> dict[str, float]:
+    with log.open(errors="replace") as lines:
+        collector = gc_log.measurements(gc_log.parse(lines), int(report["begin_ns"]), int(report["end_ns"]))
+    latencies = {name: float(report[name]) for name in ("p50", "p99", "p999")}
+    return collector | latencies | {"achieved": report["completed"] / report["offered"]}
+
+
+def _cpu_seconds(pid: int) -> tuple[float, float, float] | None:
+    """Time of day, CPU seconds of the whole machine (stolen ones included), and those of the JVM and ourselves."""
+    try:
+        machine = [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        jvm = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError, ValueError):
+        return None  # not Linux, or the JVM is gone
+    user, nice, system, _idle, _iowait, irq, softirq, steal = machine
+    tick = os.sysconf("SC_CLK_TCK")
+    own = (int(jvm[11]) + int(jvm[12])) / tick + time.process_time()
+    return time.monotonic(), (user + nice + system + irq + softirq + steal) / tick, own
+
+
+def _other_cpu(marks: list[tuple[float, float, float] | None]) -> float:
+    """Cores that other processes used between two marks, NaN where the system does not tell."""
+    if len(marks) != 2 or marks[0] is None or marks[1] is None:
+        return float("nan")
+    seconds, machine, own = (later - earlier for earlier, later in zip(marks[0], marks[1], strict=True))
+    return max(0.0, (machine - own) / seconds)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the stores that killed processes left behind."""
+    for left in folder.glob(f"{_FOLDER}*"):
+        with contextlib.suppress(ValueError):
+            pid = int(left.name.removeprefix(_FOLDER).split("-")[0])
+            if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+                shutil.rmtree(left, ignore_errors=True)
