@@ -1,0 +1,13 @@
+"""Gaussian-process residuals in numbers: log densities with gradients, and conditionals for prediction."""
+
+from boatppl.gp.kernel import JITTER, KINDS, LOG_DENSITY_FLOOR, correlation_matrix
+from boatppl.gp.marginal import log_marginal, log_normal
+
+__all__ = [
+    "JITTER",
+    "KINDS",
+    "LOG_DENSITY_FLOOR",
+    "correlation_matrix",
+    "log_marginal",
+    "log_normal",
+]

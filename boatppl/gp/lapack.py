@@ -1,0 +1,103 @@
+"""LAPACK and BLAS routines by symbol, callable from cached ``@numba.njit`` code.
+
+numba refuses to cache code that holds the address of a foreign function; it may hold its *name*, which the linker
+resolves again in every process. So SciPy's routines are registered under names of ours when this module is imported.
+Unlike ``np.linalg`` inside numba they report failure by a flag and never raise.
+"""
+
+import llvmlite.binding  # type: ignore[import-untyped]
+import numpy as np
+from numba import njit, types
+from numba.extending import get_cython_function_address
+
+_ROUTINES = {
+    "dpotrf": ("scipy.linalg.cython_lapack", 5),
+    "dpotri": ("scipy.linalg.cython_lapack", 5),
+    "dtrsm": ("scipy.linalg.cython_blas", 11),
+    "dsyrk": ("scipy.linalg.cython_blas", 10),
+}
+
+
+def _external(routine: str) -> types.ExternalFunction:
+    """The routine as nopython code calls it: every argument is an address, given as an integer."""
+    module, arguments = _ROUTINES[routine]
+    symbol = f"boatppl_{routine}"
+    llvmlite.binding.add_symbol(symbol, get_cython_function_address(module, routine))
+    return types.ExternalFunction(symbol, types.void(*[types.uintp] * arguments))
+
+
+_dpotrf = _external("dpotrf")
+_dpotri = _external("dpotri")
+_dtrsm = _external("dtrsm")
+_dsyrk = _external("dsyrk")
+
+# Fortran stores by column: the lower triangle of a C-ordered matrix is the upper one there.
+_UPPER = np.uint8(ord("U"))
+
+
+@njit(cache=True, nogil=True)
+def cholesky(A):  # type: ignore[no-untyped-def]
+    """Overwrite the lower triangle of ``A`` (row, row) with L, A = L L^T; return 0, or the failing pivot.
+
+    A NaN may pass unnoticed: test the result's diagonal.
+    """
+    integers = np.empty(2, np.int32)  # order, status
+    integers[0] = A.shape[0]
+    integers[1] = 0
+    letters = np.empty(1, np.uint8)
+    letters[0] = _UPPER
+    order = integers.ctypes.data
+    _dpotrf(letters.ctypes.data, order, A.ctypes.data, order, order + 4)
+    return integers[1]
+
+
+@njit(cache=True, nogil=True)
+def invert_from_cholesky(L):  # type: ignore[no-untyped-def]
+    """Overwrite the lower triangle of L (row, row) with that of (L L^T)^-1; return 0, or the failing pivot."""
+    integers = np.empty(2, np.int32)  # order, status
+    integers[0] = L.shape[0]
+    integers[1] = 0
+    letters = np.empty(1, np.uint8)
+    letters[0] = _UPPER
+    order = integers.ctypes.data
+    _dpotri(letters.ctypes.data, order, L.ctypes.data, order, order + 4)
+    return integers[1]
+
+
+@njit(cache=True, nogil=True)
+def solve_lower(L, X, transposed):  # type: ignore[no-untyped-def]
+    """Overwrite ``X`` (row, point) with L^-1 X, or L^-T X if ``transposed``; L (row, row) lower triangular."""
+    letters = np.empty(4, np.uint8)  # side, triangle, transposition, diagonal
+    letters[0] = np.uint8(ord("R"))
+    letters[1] = _UPPER
+    letters[2] = np.uint8(ord("T")) if transposed else np.uint8(ord("N"))
+    letters[3] = np.uint8(ord("N"))
+    integers = np.empty(2, np.int32)
+    integers[0] = X.shape[1]
+    integers[1] = X.shape[0]
+    one = np.ones(1)
+    letter = letters.ctypes.data
+    points = integers.ctypes.data
+    rows = points + 4
+    l_data, x_data, factor = L.ctypes.data, X.ctypes.data, one.ctypes.data
+    _dtrsm(letter, letter + 1, letter + 2, letter + 3, points, rows, factor, l_data, rows, x_data, points)
+
+
+@njit(cache=True, nogil=True)
+def gram(X, out):  # type: ignore[no-untyped-def]
+    """Write X X^T into the lower triangle of ``out`` (row, row), X (row, point)."""
+    letters = np.empty(2, np.uint8)  # triangle, transposition
+    letters[0] = _UPPER
+    letters[1] = np.uint8(ord("T"))
+    integers = np.empty(2, np.int32)
+    integers[0] = X.shape[0]
+    integers[1] = X.shape[1]
+    factors = np.empty(2)
+    factors[0] = 1.0
+    factors[1] = 0.0
+    letter = letters.ctypes.data
+    rows = integers.ctypes.data
+    points = rows + 4
+    factor = factors.ctypes.data
+    x_data, out_data = X.ctypes.data, out.ctypes.data
+    _dsyrk(letter, letter + 1, rows, points, factor, x_data, points, factor + 8, out_data, rows)
