@@ -1,0 +1,493 @@
+"""Trials: what was run, what came back, and what had been predicted before.
+
+A :class:`Trial` is one configuration with its state and measurements, frozen. :class:`Trials` is the log of a
+study: a value too, which grows by giving a longer one. A trial becomes a plain JSON record and comes back
+exactly (:meth:`Trial.to_record`, :meth:`Trial.from_record`). :func:`validate_measurements` stands between a
+run and the log: what passes it is a float or a float array of the right shape, by a known name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self, overload
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from boatppl.words import listed, nearest
+
+__all__ = ["MeasurementError", "State", "Trial", "Trials", "validate_measurements"]
+
+Measurement = float | NDArray[np.float64]  # () or the shape of the node's dims
+Record = dict[str, Any]  # what json.dumps(allow_nan=False) takes
+
+
+class MeasurementError(ValueError):
+    """What a run returned cannot be a measurement. The sentence names the node and the remedy."""
+
+
+class State(StrEnum):
+    """Where a trial stands. Everything but RUNNING is final."""
+
+    RUNNING = "running"  # suggested, nothing told yet
+    COMPLETE = "complete"  # the objective was measured
+    PARTIAL = "partial"  # some nodes were measured, the objective was not
+    FAILED = "failed"  # the run raised, or returned what is no measurement
+    ABORTED = "aborted"  # given up from outside: Ctrl-C, or the process died
+    TIMED_OUT = "timed out"  # ended by its time limit
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One configuration with its state and measurements.
+
+    Equal by value, arrays included (NaN in the same place is equal). Arrays are copied and made read-only.
+
+    Parameters
+    ----------
+    number
+        Position in the study, from 0.
+    configuration
+        One value for every parameter.
+    context
+        Values of the context variables during the run.
+    state
+        See :class:`State`.
+    measurements
+        A float, or an array with the shape of the node's dims, for each measured node, in the node's unit.
+        NaN inside an array is a missing element. A node that was not measured has no entry.
+    reason
+        Why it is FAILED, ABORTED or TIMED_OUT: a sentence.
+    origin
+        Who chose the configuration: ``"default"``, ``"design"``, ``"suggested"``, ``"told"``, ``"control"``,
+        ``"confirm"``.
+    suggestion
+        What was known when it was chosen: predictions, why, warm starts, fallbacks. JSON-able, NumPy values
+        included. ``suggestion["predicted"]`` is the predictive median of the objective, where there was one.
+    seed
+        The seed the suggestion was made with.
+    started, finished
+        UTC.
+    host
+        The machine it ran on.
+    marks
+        Remarks for the reader of a table, such as ``"out of range"``.
+
+    Raises
+    ------
+    MeasurementError
+        For a measurement that is no finite number and no array of them.
+
+    Examples
+    --------
+    >>> trial = Trial(0, {"young_mb": 32}).finish(State.COMPLETE, {"p99": 12.5})
+    >>> trial.measurements
+    {'p99': 12.5}
+    >>> Trial.from_record(trial.to_record()) == trial
+    True
+    """
+
+    number: int
+    configuration: dict[str, Any]
+    context: dict[str, Any] = field(default_factory=dict)
+    state: State = State.RUNNING
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    reason: str | None = None
+    origin: str = "suggested"
+    suggestion: dict[str, Any] | None = None
+    seed: int | None = None
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    finished: datetime | None = None
+    host: str | None = None
+    marks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        freeze = object.__setattr__  # the dataclass's own way to set a field before anybody has seen it
+        freeze(self, "number", int(self.number))
+        freeze(self, "state", State(self.state))
+        freeze(self, "marks", tuple(self.marks))
+        for name in ("configuration", "context"):
+            freeze(self, name, {key: _own(value) for key, value in getattr(self, name).items()})
+        freeze(self, "measurements", {name: _measurement(name, v) for name, v in self.measurements.items()})
+        for name in ("started", "finished"):
+            time = getattr(self, name)
+            if time is not None and time.tzinfo is None:
+                raise ValueError(
+                    f"Trial {self.number}: {name}={time} has no time zone; trials are logged in UTC. "
+                    f"Use datetime.now(UTC), or .replace(tzinfo=...) on yours."
+                )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trial):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(Trial))
+
+    # Equal by value and holding dicts: like a dict, a trial is no key.
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether nothing has been told yet."""
+        return self.state is State.RUNNING
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran, in seconds; None while it runs."""
+        return None if self.finished is None else (self.finished - self.started).total_seconds()
+
+    def finish(
+        self,
+        state: State,
+        measurements: Mapping[str, Any] | None = None,
+        *,
+        reason: str | None = None,
+        finished: datetime | None = None,
+        context: Mapping[str, Any] | None = None,
+        marks: Iterable[str] = (),
+    ) -> Trial:
+        """Give the finished trial. ``context`` and ``marks`` are added to what is there.
+
+        ``finished`` is now unless given. Raises ValueError for RUNNING, MeasurementError as the constructor
+        does.
+        """
+        if State(state) is State.RUNNING:
+            raise ValueError(f"Trial {self.number} cannot be finished as running; expected a final state.")
+        return replace(
+            self,
+            state=state,
+            measurements=dict(measurements or {}),
+            reason=reason,
+            finished=datetime.now(UTC) if finished is None else finished,
+            context={**self.context, **(context or {})},
+            marks=(*self.marks, *(mark for mark in marks if mark not in self.marks)),
+        )
+
+    def same_outcome(self, other: Trial) -> bool:
+        """Whether both were told the same: state, measurements and context. Times and reasons may differ."""
+        return all(_same(getattr(self, n), getattr(other, n)) for n in ("state", "measurements", "context"))
+
+    def to_record(self) -> Record:
+        """Give a JSON-able dict from which :meth:`from_record` makes an equal trial, every float exact."""
+        record = {f.name: _encode(getattr(self, f.name)) for f in fields(self)}
+        for name in ("started", "finished"):
+            time = getattr(self, name)
+            record[name] = None if time is None else time.astimezone(UTC).isoformat()
+        return record | {"state": str(self.state), "marks": list(self.marks)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Make the trial that :meth:`to_record` described.
+
+        Raises
+        ------
+        ValueError
+            For a record with fields that are missing or unknown: it was written by another version.
+        """
+        names = {f.name for f in fields(cls)}
+        if record.keys() != names:
+            missing, unknown = sorted(names - record.keys()), sorted(record.keys() - names)
+            raise ValueError(
+                f"This is no record of a trial: missing {missing}, unknown {unknown}. Expected what "
+                f"Trial.to_record wrote; a newer boatppl may have written this one."
+            )
+        values = {name: _decode(value) for name, value in record.items()}
+        for name in ("started", "finished"):
+            values[name] = None if record[name] is None else datetime.fromisoformat(record[name])
+        return cls(**values)
+
+
+class Trials(Sequence[Trial]):
+    """The log of a study, in the order of the numbers. A value; :meth:`with_trial` gives a longer one.
+
+    ``trials[3]`` is the trial with number 3 (numbers may have gaps where several processes share a study) and
+    ``trials[-1]`` the last one.
+
+    Raises
+    ------
+    ValueError
+        For two trials of one number.
+
+    Examples
+    --------
+    >>> trials = Trials([Trial(0, {"x": 1.0})])
+    >>> trials = trials.with_trial(trials[0].finish(State.COMPLETE, {"cost": 2.0}))
+    >>> len(trials), len(trials.finished), trials.with_measurement("cost")[0].measurements
+    (1, 1, {'cost': 2.0})
+    """
+
+    def __init__(self, trials: Iterable[Trial] = ()) -> None:
+        ordered = sorted(trials, key=lambda trial: trial.number)
+        self._by_number = {trial.number: trial for trial in ordered}
+        if len(self._by_number) < len(ordered):
+            numbers = [trial.number for trial in ordered]
+            twice = sorted({number for number in numbers if numbers.count(number) > 1})
+            raise ValueError(f"Trial numbers {twice} occur twice; a number belongs to one trial.")
+
+    def with_trial(self, trial: Trial) -> Trials:
+        """Give the log with ``trial`` appended, or finished where it is still running in this log.
+
+        Raises
+        ------
+        ValueError
+            When another trial of that number is finished already: the log is append-only.
+        """
+        known = self._by_number.get(trial.number)
+        if known is not None and not known.is_running and known != trial:
+            raise ValueError(
+                f"Trial {trial.number} is {known.state} already with {known.measurements}; a finished trial "
+                f"never changes. Tell a repeated run as a new trial."
+            )
+        return Trials([*(t for t in self if t.number != trial.number), trial])
+
+    @property
+    def next_number(self) -> int:
+        """One more than the highest number; 0 in an empty log."""
+        return max(self._by_number, default=-1) + 1
+
+    @property
+    def finished(self) -> Trials:
+        """Those of which the outcome is known, failures included."""
+        return Trials(trial for trial in self if not trial.is_running)
+
+    @property
+    def running(self) -> Trials:
+        """Those suggested and not yet told."""
+        return Trials(trial for trial in self if trial.is_running)
+
+    def with_measurement(self, name: str) -> Trials:
+        """Those in which the node ``name`` was measured."""
+        return Trials(trial for trial in self if name in trial.measurements)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per trial, indexed by number.
+
+        Columns: state, origin, every parameter, context variable and measured node (a vector stays an array
+        in its cell), predicted (the objective's predictive median before the run), seconds, reason, marks.
+        """
+        rows = []
+        for trial in self:
+            cells = {**trial.configuration, **trial.context, **trial.measurements}
+            rows.append({"number": trial.number, "state": str(trial.state), "origin": trial.origin, **cells})
+        # Columns in the order of first appearance; what comes after them describes the run, not the system.
+        columns = dict.fromkeys(name for row in rows for name in row) or ["number", "state", "origin"]
+        frame = pd.DataFrame(rows, columns=list(columns))
+        frame["predicted"] = [_predicted_median(trial) for trial in self]
+        frame["seconds"] = [trial.seconds for trial in self]
+        frame["reason"] = [trial.reason for trial in self]
+        frame["marks"] = [", ".join(trial.marks) for trial in self]
+        return frame.astype({"predicted": float, "seconds": float}).set_index("number")
+
+    @overload
+    def __getitem__(self, number: int) -> Trial: ...
+    @overload
+    def __getitem__(self, number: slice) -> Trials: ...
+    def __getitem__(self, number: int | slice) -> Trial | Trials:
+        if isinstance(number, slice):
+            return Trials(list(self)[number])
+        wanted = list(self._by_number)[number] if -len(self) <= number < 0 else number
+        if wanted not in self._by_number:
+            last = f"; the last one is {max(self._by_number)}" if self._by_number else ""
+            raise IndexError(f"There is no trial {number} among these {len(self)} trials{last}.")
+        return self._by_number[wanted]
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._by_number.values())
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Trials) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        counts = {state: sum(trial.state is state for trial in self) for state in State}
+        return f"Trials: {len(self)} (" + ", ".join(f"{n} {state}" for state, n in counts.items() if n) + ")"
+
+
+def validate_measurements(
+    raw: object, known: Mapping[str, tuple[int, ...]], objective: str | None = None
+) -> dict[str, Measurement]:
+    """Check what a run returned and give it as floats and float arrays.
+
+    Parameters
+    ----------
+    raw
+        A dict from node names to numbers or arrays, or one plain number for the objective. Nodes may be left
+        out.
+    known
+        The expected shape for every name that may be measured: ``()`` for a number, ``(10,)`` for a vector
+        over ten machines.
+    objective
+        The node a plain number is for.
+
+    Returns
+    -------
+    dict
+        Only what was measured: NaN inside an array stays as a missing element, an array of NaN alone is left
+        out.
+
+    Raises
+    ------
+    MeasurementError
+        For an unknown name, a wrong shape, None, NaN, infinity, or what is no real number.
+
+    Examples
+    --------
+    >>> validate_measurements(3, {"cost": ()}, "cost")
+    {'cost': 3.0}
+    >>> validate_measurements({"p9": 3}, {"p99": ()})
+    Traceback (most recent call last):
+    ...
+    boatppl.trial.MeasurementError: The run measured 'p9', which is no node (known: p99). Did you mean 'p99'?
+    """
+    if raw is None:
+        raise MeasurementError(
+            f"The run returned None; expected a number or a dict of node names to numbers ({listed(known)}). "
+            f"Does the function end with return?"
+        )
+    if not isinstance(raw, Mapping):
+        if objective is None or objective not in known:
+            raise MeasurementError(
+                f"The run returned {_shown(raw)}, and a plain number says nothing of which node it measures. "
+                f"Return a dict from node names to numbers ({listed(known)})."
+            )
+        raw = {objective: raw}
+    checked = {}
+    for name, value in raw.items():
+        if name not in known:
+            hint = nearest(str(name), known)
+            raise MeasurementError(
+                f"The run measured {name!r}, which is no node (known: {listed(known)}).{hint}"
+            )
+        measured = _measurement(name, value, expected=tuple(known[name]))
+        if isinstance(measured, float) or not np.isnan(measured).all():
+            checked[name] = measured
+    return checked
+
+
+def _measurement(name: str, value: object, *, expected: tuple[int, ...] | None = None) -> Measurement:
+    """Check one measurement; ``expected`` is its shape, None for any."""
+    what = "a finite number" if expected == () else "finite numbers"
+    array = _real_array(value)
+    if array is None:
+        remedy = "Leave the node out of the dict" if value is None else "Convert it to float"
+        raise MeasurementError(f"{name}: expected {what}, got {_shown(value)}. {remedy} before returning it.")
+    if expected is not None and array.shape != expected:
+        wanted = "one number" if expected == () else f"an array of shape {expected}"
+        remedy = "Reduce it to one number" if expected == () else "Give NaN for missing elements"
+        got = "one number" if array.ndim == 0 else f"shape {array.shape}"
+        raise MeasurementError(f"{name}: expected {wanted}, got {got}: {_shown(value)}. {remedy}.")
+    if array.ndim == 0 and np.isnan(array):
+        raise MeasurementError(f"{name}: expected {what}, got NaN. Leave out what was not measured.")
+    if np.isinf(array).any():
+        raise MeasurementError(
+            f"{name}: expected {what}, got {_shown(value)}. Leave out what was not measured; raise an "
+            f"exception where the run failed."
+        )
+    if array.ndim == 0:
+        return float(array)
+    array = array.astype(np.float64)  # always a copy: what the run does with its own array later is not ours
+    array.flags.writeable = False
+    return array
+
+
+def _real_array(value: object) -> NDArray[Any] | None:
+    """``value`` as an array of real numbers, or None: booleans, text, complex and objects are none."""
+    if value is None or isinstance(value, str | bytes | Mapping | set):
+        return None
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):  # ragged lists, objects that refuse
+        return None
+    if array.dtype.kind not in "iuf" or array.size == 0:
+        return None
+    return array.astype(np.float64, copy=False)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
+def _predicted_median(trial: Trial) -> float:
+    predicted = (trial.suggestion or {}).get("predicted")
+    if isinstance(predicted, Mapping):
+        predicted = predicted.get("median")
+    return float(predicted) if isinstance(predicted, int | float) else math.nan
+
+
+def _own(value: Any) -> Any:
+    """Copy an array and make it read-only; a NumPy scalar becomes the Python value it stands for."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        value = value.copy()
+        value.flags.writeable = False
+    return value
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal by value: arrays by shape and elements, NaN equal to NaN; 1, 1.0 and True apart, as in JSON."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        both = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
+        return both and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
+        return math.isnan(b)
+    return type(a) is type(b) and bool(a == b)
+
+
+# What JSON has no word for becomes an object whose first key starts with "$". Strict JSON throughout: the
+# non-finite floats that Python's json writes by default are read by nothing else.
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
+        return {"$array": _encode(value.tolist()), "dtype": value.dtype.str, "shape": list(value.shape)}
+    if isinstance(value, tuple):
+        return {"$tuple": [_encode(item) for item in value]}
+    if isinstance(value, list):
+        return [_encode(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str) or key.startswith("$")]
+        if wrong:
+            raise TypeError(
+                f"A trial's dicts have names without $ in front for keys; got {_shown(wrong[0])}."
+            )
+        return {key: _encode(item) for key, item in value.items()}
+    raise TypeError(
+        f"A trial is kept as plain values (numbers, text, lists, dicts, arrays); got {_shown(value)}. "
+        f"Convert it before it goes into a configuration or a suggestion."
+    )
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$float" in value:
+        return float(value["$float"])
+    if "$tuple" in value:
+        return tuple(_decode(item) for item in value["$tuple"])
+    if "$array" in value:
+        return np.array(_decode(value["$array"]), dtype=value["dtype"]).reshape(value["shape"])
+    return {key: _decode(item) for key, item in value.items()}
