@@ -1,0 +1,1 @@
+"""Graphs to numbers: the only place that knows PyTensor compilation."""

@@ -1,0 +1,70 @@
+"""Batching: an expression written for one trial (and one element) becomes one over rows, or over draws and rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytensor.tensor as pt
+from pytensor.graph.replace import vectorize_graph
+from pytensor.tensor.variable import TensorVariable
+
+from boatppl.wiring import Key, Wiring
+
+
+def batch(
+    outputs: Sequence[TensorVariable],
+    wiring: Wiring,
+    over: tuple[str, ...],
+    wires: Mapping[Key, TensorVariable],
+    elements: Mapping[str, TensorVariable],
+    replace: Mapping[Any, TensorVariable],
+    shared: Mapping[str, TensorVariable],
+) -> list[TensorVariable]:
+    """Return the outputs with leading batch dimensions.
+
+    Parameters
+    ----------
+    outputs
+        Expressions of the wiring's placeholders (and of the keys of ``replace``).
+    over
+        The dims for one element of which the function is written.
+    wires
+        What each placeholder becomes: its dims behind the batch dimensions ``(row,)`` or ``(draw, row)``.
+    elements
+        For each dim of ``over`` the element of each row: ``(row,)`` int64.
+    replace
+        Variables and what they become.
+    shared
+        The expressions of shared quantities, from which one element a row is taken.
+    """
+    table = {wiring.placeholders[key]: value for key, value in wires.items()} | dict(replace)
+    for key, placeholder in wiring.placeholders.items():
+        if wiring.sources[key.name].kind == "shared" and key.name in shared:
+            whole = shared[key.name]
+            [batched] = vectorize_graph([whole], table)
+            dims = wiring.sources[key.name].dims
+            indexed = tuple(dim for dim in dims if dim not in key.dims)
+            if set(indexed) <= set(over):
+                table[placeholder] = _take(batched, batched.ndim - whole.ndim, dims, indexed, elements)
+    return vectorize_graph(list(outputs), table)
+
+
+def _take(
+    batched: TensorVariable,
+    lead: int,
+    dims: tuple[str, ...],
+    indexed: tuple[str, ...],
+    elements: Mapping[str, TensorVariable],
+) -> TensorVariable:
+    """Take each row's element: ``(lead..., *dims)`` becomes ``(lead..., row, remaining dims)``."""
+    front = [lead + dims.index(dim) for dim in indexed]
+    order = [*range(lead), *front, *[axis for axis in range(lead, batched.ndim) if axis not in front]]
+    moved = batched.transpose(*order) if order != list(range(batched.ndim)) else batched
+    index = tuple(elements[dim] for dim in indexed)
+    rows = pt.arange(index[0].shape[0])
+    if lead == 0:
+        return moved[index]
+    if lead == 1:
+        return moved[(rows, *index)]
+    if moved.type.shape[1] == 1:  # the same for every row of a draw
+        return moved[:, 0][(slice(None), *index)]
+    return moved[(slice(None), rows, *index)]

@@ -1,0 +1,236 @@
+"""The developer's functions: ``@node``, ``@derived`` and ``@shared``. Argument names are the wires."""
+
+import ast
+import inspect
+import keyword
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pymc as pm
+
+from boatppl.residual import GP, check_prior
+from boatppl.transform import KINDS
+from boatppl.words import ModelError, expected_one_of
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One measured quantity: a parametric part, a residual and noise. Made by :func:`node`.
+
+    On the transformed scale ``T(y) = T(f(inputs)) + g(z) + noise`` (DESIGN, *Mathematics*).
+    """
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+    unit: str | None = None
+    transform: str | None = None
+    robust: bool = False
+    residual: GP | None = GP()
+    noise: Any = None
+    over: tuple[str, ...] = ()
+    standardised: bool = False
+
+    def __repr__(self) -> str:
+        return f"node {self.name}({', '.join(self.arguments)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """A deterministic function of parameters and nodes: not measured, no residual. Made by :func:`derived`."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+    unit: str | None = None
+    over: tuple[str, ...] = ()
+    dims: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"derived {self.name}({', '.join(self.arguments)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """Unknowns, or a latent quantity, that several nodes use: they become one block. Made by :func:`shared`."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+    unit: str | None = None
+    dims: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"shared {self.name}({', '.join(self.arguments)})"
+
+
+def node(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    unit: str | None = None,
+    transform: str | None = None,
+    robust: bool = False,
+    residual: GP | None = GP(),
+    noise: Any = None,
+    over: str | Sequence[str] = (),
+) -> Any:
+    """Declare a node: the function is the parametric part of one measured quantity, written with PyMC.
+
+    Parameters
+    ----------
+    unit
+        The measurement's unit, for people.
+    transform
+        ``"log"``, ``"log1p"``, ``"sqrt"``, ``"logit"`` or None: the scale on which residual and noise are added.
+    robust
+        Student-t noise (4 degrees of freedom, as a scale mixture): one bad run does not move the posterior.
+    residual
+        :class:`GP`, or None for a purely parametric node.
+    noise
+        The prior of the standard deviation of run-to-run variation on the transformed scale
+        (``pm.HalfNormal.dist(0.1)``), or a function wired as a node is that returns that standard deviation.
+    over
+        One dim or several: the function is written for one element and serves every element along the dims.
+
+    Raises
+    ------
+    ModelError
+        For an option that is not of this list, or a function with other than plain named arguments.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> @node(unit="1/s", transform="log")
+    ... def gc_rate(eden_mb):
+    ...     malloc_rate = pm.Uniform("malloc_rate", 0, 5000)
+    ...     return malloc_rate / eden_mb
+    >>> gc_rate
+    node gc_rate(eden_mb)
+    """
+
+    def declare(function: Callable[..., Any]) -> Node:
+        name = function.__name__
+        if transform not in KINDS:
+            raise ModelError(f"transform= of node {name!r} is {expected_one_of(KINDS, transform)}.")
+        if residual is not None and not isinstance(residual, GP):
+            raise ModelError(f"residual= of node {name!r} is a boat.GP(...) or None; got {residual!r}.")
+        if not isinstance(robust, bool):
+            raise ModelError(f"robust= of node {name!r} is True or False; got {robust!r}.")
+        if not inspect.isfunction(noise):
+            check_prior(f"noise= of node {name!r}:", noise)
+        arguments = _arguments(function, "node")
+        return Node(name, function, arguments, unit, transform, robust, residual, noise, _dims(over, name))
+
+    return declare if function is None else declare(function)
+
+
+def derived(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    unit: str | None = None,
+    over: str | Sequence[str] = (),
+    dims: str | Sequence[str] = (),
+) -> Any:
+    """Declare a derived quantity: a deterministic function of parameters, contexts, data, nodes and derived ones.
+
+    ``over=`` writes it for one element of the dims; ``dims=`` names the dims of a vector that the function returns.
+    """
+
+    def declare(function: Callable[..., Any]) -> Derived:
+        name = function.__name__
+        return Derived(
+            name, function, _arguments(function, "derived"), unit, _dims(over, name), _dims(dims, name)
+        )
+
+    return declare if function is None else declare(function)
+
+
+def shared(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    unit: str | None = None,
+    dims: str | Sequence[str] = (),
+) -> Any:
+    """Declare unknowns that several nodes use; those nodes are inferred together, as one block.
+
+    ``dims=`` names the dims of a vector of unknowns (one for each machine, say), as in PyMC.
+    """
+
+    def declare(function: Callable[..., Any]) -> Shared:
+        name = function.__name__
+        return Shared(name, function, _arguments(function, "shared"), unit, _dims(dims, name))
+
+    return declare if function is None else declare(function)
+
+
+def generic(
+    name: str,
+    inputs: Sequence[str],
+    *,
+    unit: str | None = None,
+    transform: str | None = None,
+    robust: bool = False,
+    kernel: str = "matern52",
+) -> Node:
+    """Return a node without any parametric knowledge: a constant and a residual over ``inputs``.
+
+    It is standardised by its own measurements (no prior knows its unit), so its variables are dimensionless.
+    """
+    if transform not in KINDS:
+        raise ModelError(f"transform= of node {name!r} is {expected_one_of(KINDS, transform)}.")
+    if not (name.isidentifier() and not keyword.iskeyword(name)):
+        raise ModelError(f"a node's name is a Python identifier; got {name!r}.")
+
+    return Node(
+        name,
+        _no_knowledge,
+        (),
+        unit,
+        transform,
+        robust,
+        GP(inputs=inputs, kernel=kernel),
+        standardised=True,
+    )
+
+
+def _no_knowledge() -> Any:
+    return pm.Normal("level", 0.0, 1.0)
+
+
+def _arguments(function: Callable[..., Any], kind: str) -> tuple[str, ...]:
+    """Return the wires: the names of the function's arguments."""
+    if not inspect.isfunction(function):
+        raise ModelError(f"@boat.{kind} decorates a function; got {function!r}.")
+    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    for argument in inspect.signature(function).parameters.values():
+        if argument.kind is not plain or argument.default is not inspect.Parameter.empty:
+            raise ModelError(
+                f"argument {argument} of {kind} {function.__name__!r}: wires are plain arguments without a default, "
+                f"named as the parameter, context, data, derived quantity or node that arrives there."
+            )
+    return tuple(inspect.signature(function).parameters)
+
+
+def _dims(dims: str | Sequence[str], name: str) -> tuple[str, ...]:
+    names = (dims,) if isinstance(dims, str) else tuple(dims)
+    if not all(isinstance(dim, str) for dim in names) or len(set(names)) != len(names):
+        raise ModelError(f"the dims of {name!r} are one name or several different names; got {dims!r}.")
+    return names
+
+
+def formula(part: Node | Derived | Shared) -> str:
+    """Return what the function returns, as its author wrote it; its signature where there is no source to read."""
+    if isinstance(part, Node) and part.standardised:
+        return "level"
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(part.function)))
+        returns = [item for item in ast.walk(tree) if isinstance(item, ast.Return) and item.value is not None]
+        text = ast.unparse(returns[-1].value) if len(returns) == 1 else ""  # type: ignore[arg-type]
+    except (OSError, TypeError, SyntaxError, IndentationError):
+        text = ""
+    return text if text and len(text) <= 100 else f"{part.name}({', '.join(part.arguments)})"

@@ -1,0 +1,69 @@
+"""What the residual of a node is: a specification without numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from boatppl.words import ModelError, expected_one_of
+
+KERNELS = ("matern52", "matern32", "expquad")
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class GP:
+    """The Gaussian-process residual of a node: what its parametric part does not know.
+
+    On the node's transformed scale the residual is ``g ~ GP(0, amplitude^2 k(z, z'))`` with one lengthscale for each
+    input (automatic relevance determination; Rasmussen & Williams 2006, ch. 5.1). Inputs are scaled to the unit cube.
+
+    Parameters
+    ----------
+    inputs
+        Names of parameters, contexts, nodes or data. By default the arguments of the node's function, where a derived
+        quantity stands for what it is computed from.
+    kernel
+        ``"matern52"``, ``"matern32"`` or ``"expquad"``.
+    lengthscale, amplitude
+        Priors such as ``pm.HalfNormal.dist(0.2)``; the amplitude is in units of the node's transformed scale
+        (0.1 with ``transform="log"`` is about 10 %), lengthscales are in units of the unit cube.
+
+    Raises
+    ------
+    ModelError
+        For an unknown kernel, inputs that are not names, or a prior that is no distribution.
+    """
+
+    inputs: tuple[str, ...] | None
+    kernel: str
+    lengthscale: Any
+    amplitude: Any
+
+    def __init__(
+        self,
+        inputs: Sequence[str] | None = None,
+        kernel: str = "matern52",
+        lengthscale: Any = None,
+        amplitude: Any = None,
+    ) -> None:
+        if kernel not in KERNELS:
+            raise ModelError(f"the kernel of a GP is {expected_one_of(KERNELS, kernel)}.")
+        if isinstance(inputs, str) or (inputs is not None and not all(isinstance(name, str) for name in inputs)):
+            raise ModelError(f"the inputs of a GP are a list of names, such as inputs=['young_mb']; got {inputs!r}.")
+        for option, prior in {"lengthscale": lengthscale, "amplitude": amplitude}.items():
+            check_prior(option, prior)
+        object.__setattr__(self, "inputs", None if inputs is None else tuple(dict.fromkeys(inputs)))
+        object.__setattr__(self, "kernel", kernel)
+        object.__setattr__(self, "lengthscale", lengthscale)
+        object.__setattr__(self, "amplitude", amplitude)
+
+
+def check_prior(option: str, prior: Any) -> None:
+    """Raise a ModelError unless ``prior`` is None or an unregistered PyMC distribution."""
+    if prior is None:
+        return
+    operation = getattr(getattr(prior, "owner", None), "op", None)
+    if operation is None or not hasattr(operation, "dist_params"):
+        raise ModelError(
+            f"{option}= expects a prior written as pm.HalfNormal.dist(0.2); got {prior!r}. "
+            f"Write the distribution with .dist(...), without a name."
+        )

@@ -1,0 +1,27 @@
+"""The sentences that errors are made of."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ModelError(ValueError):
+    """A model, node or option that cannot work; the message says what, what was expected, what came, and the remedy."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as ``a, b and c``."""
+    names = [str(name) for name in names]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def expected_one_of(known: Iterable[object], got: object) -> str:
+    """Return ``one of 'a', 'b'; got 'c'`` with the nearest known name."""
+    known = list(known)
+    hint = nearest(got, [k for k in known if isinstance(k, str)]) if isinstance(got, str) else ""
+    return f"one of {', '.join(map(repr, known))}; got {got!r}{hint}"
