@@ -1,0 +1,511 @@
+"""Every trial in one SQLite file, on the disk before the call that logs it returns.
+
+One file holds several studies by name. What is in it is plain text: JSON columns that any SQLite browser
+shows, each row with a digest, so that a damaged row is named and never read wrongly. Nothing is ever
+unpickled.
+
+Durability is SQLite's write-ahead log with ``synchronous=FULL``: a killed process loses no acknowledged
+trial, and its unfinished ones stay RUNNING for the study to reconcile. Writers in other processes wait
+their turn (``BEGIN IMMEDIATE``), and a trial's number is given out inside the transaction that inserts it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from boatppl.trial import Trial, Trials
+from boatppl.words import listed
+
+__all__ = ["Storage", "StorageError", "StudyRecord", "open_storage"]
+
+APPLICATION_ID = 0x424F4154  # "BOAT" in SQLite's header, so that `file` and other programs can tell
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 60.0  # how long to wait for another process's transaction; each takes milliseconds
+FROM_BACKUP = "Take the file from a backup, or start a study of another name."
+
+SCHEMA = """
+CREATE TABLE studies (
+    name TEXT PRIMARY KEY,
+    created TEXT NOT NULL,
+    objective TEXT NOT NULL,
+    direction TEXT NOT NULL,
+    space TEXT NOT NULL,
+    model TEXT NOT NULL,
+    digest TEXT NOT NULL
+) STRICT;
+CREATE TABLE settings (
+    study TEXT NOT NULL REFERENCES studies (name),
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (study, key)
+) STRICT;
+CREATE TABLE trials (
+    study TEXT NOT NULL REFERENCES studies (name),
+    number INTEGER NOT NULL,
+    configuration TEXT NOT NULL,
+    context TEXT NOT NULL,
+    state TEXT NOT NULL,
+    measurements TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    suggestion TEXT NOT NULL,
+    seed TEXT NOT NULL,
+    started TEXT NOT NULL,
+    finished TEXT NOT NULL,
+    host TEXT NOT NULL,
+    marks TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (study, number)
+) STRICT;
+"""
+# Each holds one field of Trial.to_record() as JSON.
+COLUMNS = (
+    "configuration", "context", "state", "measurements", "reason", "origin", "suggestion", "seed", "started",
+    "finished", "host", "marks",
+)  # fmt: skip
+
+
+class StorageError(RuntimeError):
+    """A study's file cannot be used, or contradicts what is to be written. Says which, and the remedy."""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """What the file says about a study: what it optimises, and of which space and model it was made.
+
+    ``space`` and ``model`` are fingerprints: text that differs when the thing described does. They are
+    those of the study's creation, or of the last :meth:`Storage.describe`; comparing them is the study's
+    business.
+    """
+
+    name: str
+    created: datetime  # UTC
+    objective: str
+    direction: str  # "minimize" or "maximize"
+    space: str
+    model: str
+
+
+def open_storage(path: str | os.PathLike[str] | None = None) -> Storage:
+    """Open a study file, or make it; None gives one in memory, by the same code.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must exist. ``path-wal`` and ``path-shm`` stand beside it while it is open.
+
+    Raises
+    ------
+    StorageError
+        For a folder, a file that is no study file or is damaged, one that a newer boatppl wrote, or a place
+        where nothing can be written.
+
+    Examples
+    --------
+    >>> storage = open_storage()
+    >>> study = storage.open_study("jvm", objective="p99", direction="minimize")
+    >>> trial = storage.append("jvm", Trial(0, {"young_mb": 32}))
+    >>> from boatppl.trial import State
+    >>> trial = storage.finish("jvm", trial.finish(State.COMPLETE, {"p99": 24.1}))
+    >>> storage.trials("jvm")[0].measurements
+    {'p99': 24.1}
+    """
+    return Storage(path)
+
+
+class Storage:
+    """An open study file. Safe for several threads of the process that opened it; see "
+    ":func:`open_storage`."""
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = None if path is None else Path(path).expanduser().absolute()
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        if self.path is not None:
+            _refuse_what_is_no_file(self.path)
+            if not self.path.exists():
+                _create(self.path)
+        with _sentences(self.path, "be opened"):
+            self._connection = _connect(":memory:" if self.path is None else str(self.path))
+        # A study that is simply forgotten closes its file too, without a ResourceWarning.
+        self._close = weakref.finalize(self, self._connection.close)
+        try:
+            if self.path is None:
+                _lay_out(self._connection)
+            else:
+                _verify(self._connection, self.path)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file. Everything is in it already; closing twice is harmless."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Storage({'in memory' if self.path is None else str(self.path)!r})"
+
+    # ---- studies
+
+    def studies(self) -> list[StudyRecord]:
+        """Every study in the file, by name."""
+        with self._transaction("read") as connection:
+            rows = connection.execute("SELECT * FROM studies ORDER BY name").fetchall()
+        return [self._study_record(row) for row in rows]
+
+    def open_study(
+        self, name: str, *, objective: str, direction: str, space: str = "", model: str = ""
+    ) -> StudyRecord:
+        """Give the study ``name``, made now if the file has none of that name.
+
+        Raises
+        ------
+        StorageError
+            When the study in the file has another objective or direction: its trials would be misread.
+        """
+        now = datetime.now(UTC).isoformat()
+        with self._transaction("write") as connection:
+            connection.execute(
+                "INSERT INTO studies VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (*(values := (name, now, objective, direction, space, model)), _digest(*values)),
+            )
+            record = self._study(connection, name)
+            if (record.objective, record.direction) != (objective, direction):
+                raise StorageError(
+                    f"{self._where}: study {name!r} is there to {record.direction} {record.objective!r}; "
+                    f"asked for was to {direction} {objective!r}. Give this study another name, or another "
+                    "file."
+                )
+        return record
+
+    def describe(self, name: str, *, space: str, model: str) -> StudyRecord:
+        """Note that the study goes on with another space or model (their fingerprints)."""
+        with self._transaction("write") as connection:
+            known = self._study(connection, name)
+            digest = _digest(name, known.created.isoformat(), known.objective, known.direction, space, model)
+            connection.execute(
+                "UPDATE studies SET space = ?, model = ?, digest = ? WHERE name = ?",
+                (space, model, digest, name),
+            )
+        return replace(known, space=space, model=model)
+
+    # ---- settings
+
+    def set_setting(self, study: str, key: str, value: Any) -> None:
+        """Keep a JSON value with the study: its seed, the scales frozen at its start."""
+        text = _dumps(value, f"setting {key!r} of study {study!r}")
+        with self._transaction("write") as connection:
+            self._study(connection, study)
+            connection.execute(
+                "INSERT OR REPLACE INTO settings VALUES (?, ?, ?, ?)",
+                (study, key, text, _digest(study, key, text)),
+            )
+
+    def get_setting(self, study: str, key: str, default: Any = None) -> Any:
+        """Give the value that :meth:`set_setting` kept, or ``default``."""
+        with self._transaction("read") as connection:
+            row = connection.execute(
+                "SELECT value, digest FROM settings WHERE study = ? AND key = ?", (study, key)
+            ).fetchone()
+        if row is None:
+            return default
+        if row["digest"] != _digest(study, key, row["value"]):
+            raise StorageError(
+                f"{self._where}: setting {key!r} of study {study!r} is damaged (its digest does not fit). "
+                "Take the file from a backup, or start a study of another name."
+            )
+        return json.loads(row["value"])
+
+    # ---- trials
+
+    def append(self, study: str, trial: Trial) -> Trial:
+        """Log a new trial, running or finished, and give it back as logged.
+
+        Its number is the next free one of the study, ``trial.number`` or a higher one: another process may
+        have taken that in the meantime. The trial is on the disk when this returns.
+
+        Raises
+        ------
+        StorageError
+            When it cannot be written.
+        """
+        with self._transaction("write") as connection:
+            self._study(connection, study)
+            (last,) = connection.execute(
+                "SELECT max(number) FROM trials WHERE study = ?", (study,)
+            ).fetchone()
+            number = trial.number if last is None else max(trial.number, last + 1)
+            trial = trial if trial.number == number else replace(trial, number=number)
+            values = _row(study, trial)
+            connection.execute(f"INSERT INTO trials VALUES ({', '.join('?' * len(values))})", values)
+        return trial
+
+    def finish(self, study: str, trial: Trial) -> Trial:
+        """Log the outcome of a running trial and give the trial as logged.
+
+        Telling twice with equal measurements, state and context changes nothing: the first telling is given
+        back.
+
+        Raises
+        ------
+        StorageError
+            When the trial is not there, or finished with another outcome.
+        """
+        if trial.is_running:
+            raise StorageError(f"{self._where}: trial {trial.number} is still running; finish it first.")
+        with self._transaction("write") as connection:
+            known = self._trial(connection, study, trial.number)
+            if not known.is_running:
+                if known.same_outcome(trial):
+                    return known
+                raise StorageError(
+                    f"{self._where}: trial {trial.number} of study {study!r} is {known.state} already with "
+                    f"{known.measurements}; told now: {trial.state} with {trial.measurements}. A finished "
+                    "trial never changes: tell a repeated run as a new trial."
+                )
+            changes = ", ".join(f"{column} = ?" for column in (*COLUMNS, "digest"))
+            _, _, *values = _row(study, trial)
+            connection.execute(
+                f"UPDATE trials SET {changes} WHERE study = ? AND number = ?", (*values, study, trial.number)
+            )
+        return trial
+
+    def trials(self, study: str) -> Trials:
+        """Read the whole log of a study.
+
+        Raises
+        ------
+        StorageError
+            For an unknown study, or a trial that does not read back as it was written: it is named.
+        """
+        with self._transaction("read") as connection:
+            self._study(connection, study)
+            rows = connection.execute("SELECT * FROM trials WHERE study = ?", (study,)).fetchall()
+        return Trials(self._from_row(row) for row in rows)
+
+    # ---- inside
+
+    @property
+    def _where(self) -> str:
+        return "The study in memory" if self.path is None else str(self.path)
+
+    @contextlib.contextmanager
+    def _transaction(self, purpose: str) -> Iterator[sqlite3.Connection]:
+        """One thread at a time; committed and synced when the block ends, undone when it raises."""
+        if os.getpid() != self._process:
+            raise StorageError(
+                f"{self._where} was opened by another process ({self._process}) and SQLite's files do not "
+                "survive a fork. Call open_storage again in this process."
+            )
+        if not self._close.alive:
+            raise StorageError(f"{self._where} is closed. Open it again with open_storage.")
+        verb = "be read" if purpose == "read" else "be written to"
+        with self._lock, _sentences(self.path, verb):
+            self._connection.execute("BEGIN" if purpose == "read" else "BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _study(self, connection: sqlite3.Connection, name: str) -> StudyRecord:
+        row = connection.execute("SELECT * FROM studies WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            names = [known for (known,) in connection.execute("SELECT name FROM studies ORDER BY name")]
+            raise StorageError(
+                f"{self._where} holds no study {name!r}; it holds {listed(map(repr, names)) or 'none'}. "
+                f"Make it with open_study."
+            )
+        return self._study_record(row)
+
+    def _study_record(self, row: sqlite3.Row) -> StudyRecord:
+        *values, digest = row
+        if digest != _digest(*values):
+            raise StorageError(
+                f"{self._where}: the entry of study {row['name']!r} is damaged (its digest does not fit). "
+                f"{FROM_BACKUP}"
+            )
+        name, created, *rest = values
+        return StudyRecord(name, datetime.fromisoformat(created), *rest)
+
+    def _trial(self, connection: sqlite3.Connection, study: str, number: int) -> Trial:
+        self._study(connection, study)
+        row = connection.execute(
+            "SELECT * FROM trials WHERE study = ? AND number = ?", (study, number)
+        ).fetchone()
+        if row is None:
+            raise StorageError(
+                f"{self._where}: study {study!r} has no trial {number}. Log it with append before it is "
+                "finished."
+            )
+        return self._from_row(row)
+
+    def _from_row(self, row: sqlite3.Row) -> Trial:
+        try:
+            texts = [row[column] for column in COLUMNS]
+            if row["digest"] != _digest(row["study"], row["number"], *texts):
+                raise ValueError("its digest does not fit its columns")
+            fields = {column: json.loads(text) for column, text in zip(COLUMNS, texts, strict=True)}
+            return Trial.from_record({"number": row["number"], **fields})
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise StorageError(
+                f"{self._where}: trial {row['number']} of study {row['study']!r} is damaged ({error}). Take "
+                "the file from a backup, or delete that row with an SQLite browser."
+            ) from error
+
+
+def _row(study: str, trial: Trial) -> tuple[str | int, ...]:
+    """The values of a row in ``trials``: study, number, COLUMNS, digest."""
+    record = trial.to_record()
+    texts = [_dumps(record[column], f"{column} of trial {trial.number}") for column in COLUMNS]
+    return (study, trial.number, *texts, _digest(study, trial.number, *texts))
+
+
+def _dumps(value: Any, what: str) -> str:
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise StorageError(
+            f"The {what} cannot be kept as JSON: {error}. Give finite plain values."
+        ) from error
+
+
+def _digest(*parts: str | int) -> str:
+    """64 bits over the parts and their borders."""
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+
+def _connect(address: str, **options: Any) -> sqlite3.Connection:
+    """Open without implicit transactions: every BEGIN in this module is written out."""
+    connection = sqlite3.connect(
+        address, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, **options
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _lay_out(connection: sqlite3.Connection) -> None:
+    connection.executescript(
+        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {SCHEMA}"
+    )
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    if path.is_dir():
+        raise StorageError(f"{path} is a folder; expected a file, such as {path / 'study.db'}.")
+    if not path.parent.is_dir():
+        raise StorageError(f"{path} cannot be made: the folder {path.parent} does not exist. Make it first.")
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path} is no regular file; expected one, or a name that is free.")
+
+
+def _create(path: Path) -> None:
+    """Make a whole study file beside ``path`` and give it the name at once: a kill leaves all of it or "
+    "nothing."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    with _sentences(path, "be made"):
+        try:
+            connection = _connect(str(draft))
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                _lay_out(connection)
+            finally:
+                connection.close()
+            # link, not rename: another process may have made the file in the meantime, and then it stays.
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without hard links
+                draft.rename(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _verify(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is no study file, is damaged or newer than this code, or cannot be written."""
+    if path.stat().st_size == 0:
+        raise StorageError(
+            f"{path} is empty: a study file never is, so this one lost its contents, or was made by another "
+            "program. Take it from a backup, or delete it to start anew."
+        )
+    with _sentences(path, "be read"):
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise StorageError(
+            f"{path} is an SQLite file of another program, no study file. Choose another name."
+        )
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            f"{path} was written by a newer boatppl (schema {version}; this one reads up to "
+            f"{SCHEMA_VERSION}). Upgrade boatppl, or choose another file."
+        )
+    with _sentences(path, "be read"):
+        # The full check, not the quick one: it compares rows with their index, so that a row cannot leave
+        # its study unseen. 10,000 trials take about 0.1 s.
+        problems = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
+    if problems != ["ok"]:
+        raise StorageError(
+            f"{path} is damaged: {'; '.join(problems)}. Take it from a backup; `sqlite3 {path.name} "
+            ".recover` may save part of it."
+        )
+    with _sentences(path, "be written to"):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def _sentences(path: Path | None, verb: str) -> Iterator[None]:
+    """Give SQLite's and the system's errors as a StorageError with the file and a remedy."""
+    where = "The study in memory" if path is None else str(path)
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # bent bytes are met as text, too
+        raise StorageError(f"{where} cannot {verb}: {error}. {_remedy(error)}") from error
+    except OSError as error:
+        raise StorageError(f"{where} cannot {verb}: {error.strerror or error}. {_remedy(error)}") from error
+
+
+def _remedy(error: Exception) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, UnicodeDecodeError):
+        return "It is damaged or no study file: take it from a backup, or choose another name."
+    if name.startswith("SQLITE_FULL"):
+        return "Make space on the disk; what was logged before is safe."
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return (
+            f"Another process has held it for over {BUSY_SECONDS:.0f} s: end that one, or use another file."
+        )
+    return "Check that the folder and the file can be written, or choose a file elsewhere."

@@ -1,0 +1,504 @@
+"""What the file promises: acknowledged is on the disk, what reads back is what was written, damage is named.
+
+Processes are real and killed for good; files are really cut and bent.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from boatppl.storage import APPLICATION_ID, SCHEMA_VERSION, Storage, StorageError, open_storage
+from boatppl.trial import State, Trial, Trials
+from tests.test_trial import TRIALS
+
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_trial(number: int = 0) -> Trial:
+    suggestion = {"predicted": 3.5, "why": "expected gain", "warm": [0.1 * number, 1 / 3]}
+    return Trial(
+        number, {"young_mb": 32 + number, "gc": "g1"}, suggestion=suggestion, seed=7, started=STARTED
+    )
+
+
+def told(trial: Trial, value: float = 0.1) -> Trial:
+    measurements = {"p99": value + trial.number, "pause": [value, np.nan, 1e-300]}
+    return trial.finish(State.COMPLETE, measurements, finished=STARTED, marks=["out of range"])
+
+
+def filled(path: Path, n_trials: int = 20) -> Trials:
+    """A closed file with a study "s" of finished trials and one running; gives its log."""
+    with open_storage(path) as storage:
+        storage.open_study("s", objective="p99", direction="minimize", space="space 1", model="model 1")
+        storage.set_setting("s", "seed", 1)
+        for number in range(n_trials):
+            storage.finish("s", told(storage.append("s", a_trial(number))))
+        storage.append("s", a_trial(n_trials))
+        return storage.trials("s")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "study.db"
+
+
+@pytest.fixture(params=["file", "memory"])
+def storage(request: pytest.FixtureRequest, path: Path) -> Iterator[Storage]:
+    with open_storage(path if request.param == "file" else None) as storage:
+        storage.open_study("s", objective="p99", direction="minimize", space="space 1", model="model 1")
+        yield storage
+
+
+def fork(work: Callable[[int], None]) -> tuple[int, int]:
+    """Run ``work(write end of a pipe)`` in a child process; gives its id and the read end."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(read)
+            work(write)
+        except BaseException as error:
+            os.write(write, f"{type(error).__name__}: {error}\n".encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    return child, read
+
+
+def answer(process: tuple[int, int]) -> str:
+    """All that the child wrote, when it has ended."""
+    child, read = process
+    with os.fdopen(read, encoding="utf-8") as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+# ---- round trips
+
+
+def test_a_study_reads_back_as_it_was_written(path):
+    trials = filled(path)
+    with open_storage(path) as storage:
+        assert storage.trials("s") == trials
+        assert storage.trials("s")[3] == told(a_trial(3))
+        assert storage.trials("s").running[20] == a_trial(20)
+        assert storage.get_setting("s", "seed") == 1
+        (record,) = storage.studies()
+    assert (record.name, record.objective, record.direction) == ("s", "p99", "minimize")
+    assert (record.space, record.model) == ("space 1", "model 1")
+    assert record.created.tzinfo is not None
+    assert [file.name for file in path.parent.iterdir()] == ["study.db"]  # no drafts and no journals left
+
+
+@given(TRIALS)
+def test_any_trial_reads_back_equal(trial):
+    with open_storage() as storage:
+        storage.open_study("s", objective="p99", direction="minimize")
+        assert storage.append("s", trial) == trial
+        assert storage.trials("s") == Trials([trial])
+
+
+def test_settings_keep_any_json_value(storage):
+    for value in ({"scale": [0.1, 1 / 3]}, None, "text", 2**80, {"scale": []}):
+        storage.set_setting("s", "scales", value)
+        assert storage.get_setting("s", "scales", default="absent") == value
+    assert storage.get_setting("s", "other", default=5) == 5
+    with pytest.raises(StorageError, match=r"setting 'scales' .* cannot be kept as JSON"):
+        storage.set_setting("s", "scales", float("nan"))
+    with pytest.raises(StorageError, match="cannot be kept as JSON"):
+        storage.set_setting("s", "scales", object())
+    assert storage.get_setting("s", "scales") == {"scale": []}
+
+
+def test_one_file_holds_several_studies(storage):
+    storage.open_study("other", objective="cost", direction="maximize")
+    storage.append("s", a_trial(0))
+    storage.append("other", a_trial(0))
+    storage.append("other", a_trial(1))
+    storage.set_setting("s", "seed", 1)
+    assert [len(storage.trials(name)) for name in ("s", "other")] == [1, 2]
+    assert [record.name for record in storage.studies()] == ["other", "s"]
+    assert storage.get_setting("other", "seed") is None
+
+
+# ---- studies
+
+
+def test_opening_a_study_again_gives_it_as_it_is(storage):
+    (first,) = storage.studies()
+    again = storage.open_study("s", objective="p99", direction="minimize", space="space 2", model="model 2")
+    assert again == first
+    described = storage.describe("s", space="space 2", model="model 2")
+    assert (described.space, described.model) == ("space 2", "model 2")
+    assert storage.studies() == [described]
+    assert described.created == first.created
+
+
+@pytest.mark.parametrize(("objective", "direction"), [("cost", "minimize"), ("p99", "maximize")])
+def test_a_study_with_another_aim_is_refused(storage, objective, direction):
+    with pytest.raises(StorageError, match=r"is there to minimize 'p99'; asked for .* another name"):
+        storage.open_study("s", objective=objective, direction=direction)
+
+
+def test_an_unknown_study_is_named(storage):
+    for use in (
+        lambda: storage.trials("t"),
+        lambda: storage.append("t", a_trial()),
+        lambda: storage.set_setting("t", "seed", 1),
+        lambda: storage.describe("t", space="", model=""),
+        lambda: storage.finish("t", told(a_trial())),
+    ):
+        with pytest.raises(StorageError, match=r"holds no study 't'; it holds 's'"):
+            use()
+
+
+# ---- the log
+
+
+def test_telling_twice_changes_nothing_and_otherwise_raises(storage):
+    trial = storage.append("s", a_trial())
+    first = storage.finish("s", told(trial))
+    later = told(trial).finish(State.COMPLETE, first.measurements)  # equal values at another time
+    assert storage.finish("s", later) == first
+    assert storage.trials("s") == Trials([first])
+    with pytest.raises(StorageError, match=r"trial 0 of study 's' is complete already with .*told now"):
+        storage.finish("s", told(trial, value=0.2))
+    with pytest.raises(StorageError, match="never changes"):
+        storage.finish("s", trial.finish(State.FAILED, reason="it broke"))
+    assert storage.trials("s") == Trials([first])
+
+
+def test_finishing_what_is_not_there_or_not_finished(storage):
+    with pytest.raises(StorageError, match="has no trial 0"):
+        storage.finish("s", told(a_trial()))
+    with pytest.raises(StorageError, match="still running"):
+        storage.finish("s", storage.append("s", a_trial()))
+
+
+def test_a_taken_number_gives_the_next_free_one(storage):
+    assert [storage.append("s", a_trial(0)).number for _ in range(3)] == [0, 1, 2]
+    assert storage.append("s", a_trial(7)).number == 7
+    assert storage.append("s", a_trial(5)).number == 8  # numbers follow the order of the log
+
+
+def test_what_cannot_be_logged_leaves_the_log_as_it_was(storage):
+    with pytest.raises(TypeError, match="plain values"):
+        storage.append("s", Trial(0, {"x": object()}))
+    assert len(storage.trials("s")) == 0
+    assert storage.append("s", a_trial()).number == 0
+
+
+def test_threads_share_a_storage(storage):
+    def work() -> None:
+        for _ in range(15):
+            storage.finish("s", told(storage.append("s", a_trial())))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [trial.number for trial in storage.trials("s").finished] == list(range(60))
+
+
+# ---- processes
+
+
+def test_processes_on_one_file_lose_no_trial(path):
+    filled(path, n_trials=0)
+
+    def work(pipe: int) -> None:
+        with open_storage(path) as storage:
+            for _ in range(20):
+                trial = storage.finish("s", told(storage.append("s", a_trial())))
+                os.write(pipe, f"{trial.number}\n".encode())
+
+    numbers = [int(line) for process in [fork(work) for _ in range(3)] for line in answer(process).split()]
+    assert sorted(numbers) == list(range(1, 61))
+    with open_storage(path) as storage:
+        assert [trial.number for trial in storage.trials("s").finished] == sorted(numbers)
+
+
+def test_processes_that_make_the_file_at_once_make_one_file(path):
+    def work(pipe: int) -> None:
+        with open_storage(path) as storage:
+            storage.open_study("s", objective="p99", direction="minimize")
+            os.write(pipe, f"{storage.append('s', a_trial()).number} ".encode())
+
+    numbers = [int(answer(process)) for process in [fork(work) for _ in range(4)]]
+    assert sorted(numbers) == [0, 1, 2, 3]
+    assert [file.name for file in path.parent.iterdir()] == ["study.db"]
+
+
+def kill_at_random_moments(path: Path, n_kills: int) -> None:
+    """Children log trials and acknowledge each; they are killed; all acknowledged must be there."""
+    moments = random.Random(1)
+
+    def work(pipe: int) -> None:
+        with open_storage(path) as storage:
+            storage.open_study("s", objective="p99", direction="minimize")
+            os.write(pipe, b"open\n")
+            while True:
+                trial = storage.append("s", a_trial(storage.trials("s").next_number))
+                storage.finish("s", told(trial))
+                os.write(pipe, f"{trial.number}\n".encode())
+
+    acknowledged: set[int] = set()
+    for kill in range(n_kills):
+        child, read = process = fork(work)
+        if kill % 3:  # two in three once it is at work, one in three while it opens
+            os.read(read, 5)
+        time.sleep(moments.uniform(0, 0.04))
+        os.kill(child, signal.SIGKILL)
+        acknowledged |= {int(line) for line in answer(process).splitlines() if line not in ("open", "")}
+        with open_storage(path) as storage:
+            storage.open_study("s", objective="p99", direction="minimize")
+            finished = storage.trials("s").finished
+        assert acknowledged <= {trial.number for trial in finished}
+        assert all(trial == told(a_trial(trial.number)) for trial in finished)
+    assert len(acknowledged) > n_kills
+
+
+def test_kill_9_loses_no_acknowledged_trial(path):
+    kill_at_random_moments(path, n_kills=12)
+
+
+@pytest.mark.nightly
+def test_500_kill_9_lose_no_acknowledged_trial(path):
+    kill_at_random_moments(path, n_kills=500)
+
+
+def test_a_forked_child_must_open_the_file_itself(storage):
+    sentence = answer(fork(lambda pipe: storage.append("s", a_trial())))
+    assert sentence.startswith("StorageError: ")
+    assert "was opened by another process" in sentence
+    assert storage.append("s", a_trial()).number == 0
+
+
+def test_a_full_disk_loses_nothing(path):
+    filled(path, n_trials=0)
+
+    def work(pipe: int) -> None:
+        import resource
+
+        limit = path.stat().st_size + 100_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with open_storage(path) as storage:
+            while True:
+                os.write(pipe, f"{storage.append('s', a_trial()).number}\n".encode())
+
+    *numbers, sentence = answer(fork(work)).splitlines()
+    assert len(numbers) > 5
+    assert sentence.startswith(f"StorageError: {path} cannot be written to: ")
+    with open_storage(path) as storage:
+        assert [trial.number for trial in storage.trials("s")] == [0, *map(int, numbers)]
+
+
+# ---- damage
+
+
+def reads_rightly(path: Path, trials: Trials) -> bool:
+    """Whether the file opens with the very log; False when it is refused; anything else fails the test."""
+    try:
+        with open_storage(path) as storage:
+            assert storage.trials("s") == trials
+            assert storage.get_setting("s", "seed") == 1
+            assert [record.name for record in storage.studies()] == ["s"]
+    except StorageError as refusal:
+        return str(path) not in str(refusal)  # a refusal names the file
+    return True
+
+
+def test_a_cut_file_is_refused(path, tmp_path):
+    trials, whole = filled(path), path.read_bytes()
+    cut = tmp_path / "cut.db"
+    lengths = sorted({0, 1, 15, 16, 17, 99, 100, 101, len(whole) - 1, *range(511, len(whole), 1021)})
+    for length in lengths:
+        cut.write_bytes(whole[:length])
+        assert not reads_rightly(cut, trials), length
+    cut.write_bytes(whole)
+    assert reads_rightly(cut, trials)
+
+
+def test_a_bent_byte_is_refused_or_harmless(path, tmp_path):
+    trials, whole = filled(path), path.read_bytes()
+    bent, random_ = tmp_path / "bent.db", random.Random(1)
+    refused = 0
+    for _ in range(300):
+        position = random_.choice([k for k in (random_.randrange(len(whole)) for _ in range(50)) if whole[k]])
+        byte = bytes([whole[position] ^ 1 << random_.randrange(8)])
+        bent.write_bytes(whole[:position] + byte + whole[position + 1 :])
+        refused += not reads_rightly(bent, trials)
+    assert refused > 200
+
+
+def test_a_cut_write_ahead_log_gives_the_log_up_to_there(path, tmp_path):
+    storage = open_storage(path)
+    with closing(storage):
+        storage.open_study("s", objective="p99", direction="minimize")
+        for number in range(10):
+            storage.append("s", a_trial(number))
+        trials = storage.trials("s")
+        wal = path.with_name("study.db-wal").read_bytes()
+        main = path.read_bytes()
+    counts = []
+    for length in range(0, len(wal), 5_003):
+        (tmp_path / "cut.db").write_bytes(main)
+        (tmp_path / "cut.db-wal").write_bytes(wal[:length])
+        with open_storage(tmp_path / "cut.db") as cut:
+            log = cut.trials("s") if cut.studies() else Trials()
+        assert log == trials[: len(log)]
+        counts.append(len(log))
+        (tmp_path / "cut.db").unlink()
+    assert counts == sorted(counts)
+    assert counts[-1] >= 9
+
+
+def edit(path: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement, values)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("measurements", '{"p99": 1.0}'),  # well-formed, and not what was written
+        ("measurements", '{"p99": '),
+        ("state", '"running"'),
+        ("seed", "NaN"),
+        ("marks", "7"),
+        ("digest", "0"),
+    ],
+)
+def test_a_changed_trial_is_named(path, column, text):
+    filled(path)
+    edit(path, f"UPDATE trials SET {column} = ? WHERE number = 3", text)
+    with open_storage(path) as storage, pytest.raises(StorageError, match="trial 3 of study 's' is damaged"):
+        storage.trials("s")
+
+
+def test_a_record_of_another_version_is_named(path):
+    filled(path)
+    storage = open_storage(path)
+    with closing(storage), closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE trials RENAME COLUMN marks TO colours")
+        connection.commit()
+        with pytest.raises(StorageError, match=r"trial 0 of study 's' is damaged \(No item with that key"):
+            storage.trials("s")
+
+
+def test_a_changed_setting_or_study_is_named(path):
+    filled(path)
+    edit(path, "UPDATE settings SET value = '2'")
+    edit(path, "UPDATE studies SET space = 'space 9'")
+    with open_storage(path) as storage:
+        with pytest.raises(StorageError, match="setting 'seed' of study 's' is damaged"):
+            storage.get_setting("s", "seed")
+        with pytest.raises(StorageError, match="entry of study 's' is damaged"):
+            storage.trials("s")
+
+
+def test_a_newer_schema_is_refused(path):
+    filled(path)
+    edit(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(StorageError, match=f"written by a newer boatppl \\(schema {SCHEMA_VERSION + 1}"):
+        open_storage(path)
+
+
+def test_files_of_others_are_refused_and_left_alone(path):
+    edit(path, "CREATE TABLE studies (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="SQLite file of another program"):
+        open_storage(path)
+    assert path.read_bytes() == before
+    for content in (b"young_mb,p99\n32,24.1\n" * 200, json.dumps({"trials": []}).encode(), os.urandom(9_000)):
+        path.write_bytes(content)
+        with pytest.raises(StorageError, match="no study file"):
+            open_storage(path)
+        assert path.read_bytes() == content
+
+
+def test_the_header_says_whose_file_it_is(path):
+    filled(path)
+    header = path.read_bytes()[:100]
+    assert struct.unpack(">I", header[68:72]) == (APPLICATION_ID,)
+    assert header[68:72] == b"BOAT"
+
+
+def test_places_where_no_file_can_be(tmp_path, path):
+    with pytest.raises(StorageError, match=r"is a folder; expected a file, such as .*study\.db"):
+        open_storage(tmp_path)
+    with pytest.raises(StorageError, match=r"nowhere does not exist. Make it first"):
+        open_storage(tmp_path / "nowhere" / "study.db")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="no regular file"):
+        open_storage(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that takes no files")
+def test_a_place_that_takes_no_files():
+    with pytest.raises(StorageError, match=r"^/proc/study.db cannot be made: .*choose a file elsewhere"):
+        open_storage("/proc/study.db")
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_read_only_study_is_refused(path, what):
+    trials = filled(path)
+
+    def work(pipe: int) -> None:
+        if os.geteuid() == 0:
+            os.setuid(65534)  # nobody: to root, everything can be written
+        open_storage(Path(folder) / "study.db").append("s", a_trial())
+
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(path, folder)
+        (Path(folder) / "study.db").chmod(0o444 if what == "file" else 0o666)
+        Path(folder).chmod(0o777 if what == "file" else 0o555)
+        sentence = answer(fork(work))
+        Path(folder).chmod(0o700)
+        assert sentence.startswith("StorageError: ")
+        assert "choose a file elsewhere" in sentence
+        assert reads_rightly(Path(folder) / "study.db", trials)
+
+
+def test_a_closed_storage_says_so(path):
+    storage = open_storage(path)
+    storage.close()
+    storage.close()
+    with pytest.raises(StorageError, match="is closed"):
+        storage.studies()
+    assert repr(storage) == f"Storage({str(path)!r})"
+    assert repr(open_storage()) == "Storage('in memory')"
+
+
+def test_a_relative_path_stays_where_it_was(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    with open_storage("study.db") as storage:
+        assert storage.path == path
+
+
+def test_a_held_file_is_waited_for(path, monkeypatch):
+    monkeypatch.setattr("boatppl.storage.BUSY_SECONDS", 0.1)
+    filled(path)
+    with open_storage(path) as storage, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match=r"Another process has held it"):
+            storage.append("s", a_trial())
+        other.execute("ROLLBACK")
+        assert storage.append("s", a_trial()).number == 21
