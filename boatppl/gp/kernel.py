@@ -1,10 +1,13 @@
 """Stationary covariance functions with automatic relevance determination by group of columns.
 
 The scaled distance of two inputs is ``r^2 = sum_c (z_c - z'_c)^2 / lengthscale[groups[c]]^2`` (Rasmussen &
-Williams 2006, section 5.1); ``groups`` maps a column to its lengthscale, so that a vector input or the codes of a
-categorical may share one. The compiled functions run inside other ``@numba.njit`` code, never raise, and allocate
-nothing.
+Williams 2006, section 5.1); ``groups`` maps a column to its lengthscale, so that a vector input or the codes
+of a categorical may share one. The compiled functions run inside other ``@numba.njit`` code, never raise, and
+allocate nothing.
 """
+
+# mypy: disable-error-code="no-untyped-def"
+# Compiled functions: numba infers the types, docstrings say the shapes.
 
 import math
 from typing import Final
@@ -34,7 +37,7 @@ _MATERN32 = 1
 
 
 @njit(inline="always")
-def _exponential(x):  # type: ignore[no-untyped-def]
+def _exponential(x):
     """exp(x) for x <= 0, within 2 ulp, flushed to 1e-304 below -700.
 
     Straight-line code that LLVM turns into vector instructions: three times as fast as the C library's.
@@ -61,7 +64,7 @@ def _exponential(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=_ELEMENTWISE, error_model="numpy")
-def correlate(kind, squared, correlation, slope):  # type: ignore[no-untyped-def]
+def correlate(kind, squared, correlation, slope):
     """Correlation and its derivative with respect to r^2, elementwise (Rasmussen & Williams 2006, 4.2).
 
     :param kind: a value of :data:`KINDS`.
@@ -90,8 +93,8 @@ def correlate(kind, squared, correlation, slope):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True, fastmath=_ELEMENTWISE, error_model="numpy")
-def scale_columns(Z, groups, lengthscale, scaled):  # type: ignore[no-untyped-def]
-    """Write ``Z / lengthscale`` (row, column) into ``scaled`` (column, row): loops over rows then vectorise."""
+def scale_columns(Z, groups, lengthscale, scaled):
+    """Write ``Z / lengthscale`` (row, column) into ``scaled`` (column, row): rows last, to vectorise."""
     for c in range(Z.shape[1]):
         inverse = 1.0 / lengthscale[groups[c]]
         out = scaled[c]
@@ -100,8 +103,8 @@ def scale_columns(Z, groups, lengthscale, scaled):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True, fastmath=_ELEMENTWISE, error_model="numpy")
-def square_distances(scaled, point, squared):  # type: ignore[no-untyped-def]
-    """Write r^2 of ``point`` (column,) to ``scaled[:, :m]`` (column, row) into ``squared`` (m,), both scaled."""
+def square_distances(scaled, point, squared):
+    """Write r^2 of ``point`` (column,) to ``scaled[:, :m]`` (column, row) into ``squared`` (m,)."""
     for j in range(squared.shape[0]):
         squared[j] = 0.0
     for c in range(point.shape[0]):
@@ -115,7 +118,7 @@ def square_distances(scaled, point, squared):  # type: ignore[no-untyped-def]
 def correlation_matrix(
     kind: int, A: np.ndarray, B: np.ndarray, groups: np.ndarray, lengthscale: np.ndarray
 ) -> np.ndarray:
-    """Correlation of inputs ``A`` (row, column) with ``B`` (point, column), shape ``(row, point)``: small sizes.
+    """Correlation of inputs ``A`` (row, column) with ``B`` (point, column), shape ``(row, point)``.
 
     :param kind: a value of :data:`KINDS`.
     :param groups: int64, shape ``(column,)``: the lengthscale of each column.

@@ -1,9 +1,12 @@
 """LAPACK and BLAS routines by symbol, callable from cached ``@numba.njit`` code.
 
-numba refuses to cache code that holds the address of a foreign function; it may hold its *name*, which the linker
-resolves again in every process. So SciPy's routines are registered under names of ours when this module is imported.
-Unlike ``np.linalg`` inside numba they report failure by a flag and never raise.
+numba refuses to cache code that holds the address of a foreign function; it may hold its *name*, which the
+linker resolves again in every process. So SciPy's routines are registered under names of ours when this
+module is imported. Unlike ``np.linalg`` inside numba they report failure by a flag and never raise.
 """
+
+# mypy: disable-error-code="no-untyped-def"
+# Compiled functions: numba infers the types, docstrings say the shapes.
 
 import llvmlite.binding  # type: ignore[import-untyped]
 import numpy as np
@@ -36,7 +39,7 @@ _UPPER = np.uint8(ord("U"))
 
 
 @njit(cache=True, nogil=True)
-def cholesky(A):  # type: ignore[no-untyped-def]
+def cholesky(A):
     """Overwrite the lower triangle of ``A`` (row, row) with L, A = L L^T; return 0, or the failing pivot.
 
     A NaN may pass unnoticed: test the result's diagonal.
@@ -52,8 +55,8 @@ def cholesky(A):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def invert_from_cholesky(L):  # type: ignore[no-untyped-def]
-    """Overwrite the lower triangle of L (row, row) with that of (L L^T)^-1; return 0, or the failing pivot."""
+def invert_from_cholesky(L):
+    """Overwrite the lower triangle of L (row, row) with (L L^T)^-1; return 0, or the failing pivot."""
     integers = np.empty(2, np.int32)  # order, status
     integers[0] = L.shape[0]
     integers[1] = 0
@@ -65,8 +68,8 @@ def invert_from_cholesky(L):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def solve_lower(L, X, transposed):  # type: ignore[no-untyped-def]
-    """Overwrite ``X`` (row, point) with L^-1 X, or L^-T X if ``transposed``; L (row, row) lower triangular."""
+def solve_lower(L, X, transposed):
+    """Overwrite ``X`` (row, point) with L^-1 X, or L^-T X if ``transposed``; L (row, row) is lower."""
     letters = np.empty(4, np.uint8)  # side, triangle, transposition, diagonal
     letters[0] = np.uint8(ord("R"))
     letters[1] = _UPPER
@@ -84,7 +87,7 @@ def solve_lower(L, X, transposed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def gram(X, out):  # type: ignore[no-untyped-def]
+def gram(X, out):
     """Write X X^T into the lower triangle of ``out`` (row, row), X (row, point)."""
     letters = np.empty(2, np.uint8)  # triangle, transposition
     letters[0] = _UPPER

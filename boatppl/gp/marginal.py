@@ -1,4 +1,7 @@
-"""Exact log marginal likelihood of a Gaussian process, with its gradient: NUTS calls it thousands of times."""
+"""Exact log marginal likelihood of a Gaussian process, with the gradient that NUTS follows."""
+
+# mypy: disable-error-code="no-untyped-def"
+# Compiled functions: numba infers the types, docstrings say the shapes.
 
 import math
 
@@ -19,7 +22,7 @@ _LOG_2PI = math.log(2.0 * math.pi)
 
 
 @njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
-def log_normal(residual, noise_variance):  # type: ignore[no-untyped-def]
+def log_normal(residual, noise_variance):
     """Log density of independent normals with its gradient: a node without a Gaussian process.
 
     :param residual: shape ``(row,)``.
@@ -46,7 +49,7 @@ def log_normal(residual, noise_variance):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fill(kind, scaled, amplitude, noise_variance, correlation, slope, K):  # type: ignore[no-untyped-def]
+def _fill(kind, scaled, amplitude, noise_variance, correlation, slope, K):
     """Lower triangles of k, its slope in r^2, and K = amplitude^2 (k + JITTER I) + diag(noise_variance)."""
     variance = amplitude * amplitude
     point = np.empty(scaled.shape[0])
@@ -63,7 +66,7 @@ def _fill(kind, scaled, amplitude, noise_variance, correlation, slope, K):  # ty
 
 
 @njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
-def _solve(L, residual, alpha):  # type: ignore[no-untyped-def]
+def _solve(L, residual, alpha):
     """Write K^-1 residual into ``alpha`` (row,); return (residual^T alpha, log |K|), NaN at a bad pivot."""
     rows = residual.shape[0]
     quadratic = 0.0
@@ -89,11 +92,11 @@ def _solve(L, residual, alpha):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
-def _pair_gradients(inverse, alpha, correlation, slope, scaled, pair, d_column):  # type: ignore[no-untyped-def]
+def _pair_gradients(inverse, alpha, correlation, slope, scaled, pair, d_column):
     """Sum G_ij k_ij, and into ``d_column`` (column,) the sums of G_ij slope_ij (u_ci - u_cj)^2, over i and j.
 
-    G = dlogp/dK = (alpha alpha^T - K^-1)/2 (Rasmussen & Williams 2006, eq. 5.9); u = z / lengthscale is ``scaled``
-    (column, row).
+    G = dlogp/dK = (alpha alpha^T - K^-1)/2 (Rasmussen & Williams 2006, eq. 5.9); u = z / lengthscale is
+    ``scaled`` (column, row).
     """
     columns = scaled.shape[0]
     for c in range(columns):
@@ -120,12 +123,12 @@ def _pair_gradients(inverse, alpha, correlation, slope, scaled, pair, d_column):
 
 
 @njit(cache=True, nogil=True)
-def _floor(rows, group_count):  # type: ignore[no-untyped-def]
+def _floor(rows, group_count):
     return LOG_DENSITY_FLOOR, np.zeros(rows), 0.0, np.zeros(group_count), np.zeros(rows)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _all_finite(values):  # type: ignore[no-untyped-def]
+def _all_finite(values):
     total = 0.0
     for i in range(values.shape[0]):
         total += abs(values[i])
@@ -133,7 +136,7 @@ def _all_finite(values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def log_marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_variance):  # type: ignore[no-untyped-def]
+def log_marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_variance):
     """log N(residual | 0, K) and its gradient, K = amplitude^2 (k(Z, Z) + JITTER I) + diag(noise_variance).
 
     Rasmussen & Williams 2006, eq. 5.8-5.9. Callable from ``@numba.njit`` code; float64, C-contiguous.
@@ -145,8 +148,9 @@ def log_marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_varian
     :param amplitude: standard deviation of the process, on the residual's scale.
     :param lengthscale: shape ``(group,)``, in the unit of ``Z``.
     :param noise_variance: shape ``(row,)``.
-    :returns: ``(logp, d_residual (row,), d_amplitude, d_lengthscale (group,), d_noise_variance (row,))``. Never
-        raises: where the factorisation fails or anything is not finite, ``LOG_DENSITY_FLOOR`` with zeros.
+    :returns: ``(logp, d_residual (row,), d_amplitude, d_lengthscale (group,), d_noise_variance (row,))``.
+        Never raises: where the factorisation fails or a result is not finite, ``LOG_DENSITY_FLOOR``
+        with zeros.
     """
     rows, columns = Z.shape
     if rows == 0:

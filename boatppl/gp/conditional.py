@@ -1,0 +1,199 @@
+"""Gaussian processes after observations, all draws at once: prediction, gradients, joint samples."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from boatppl.gp import whiten
+
+_WORK_PER_THREAD = 4e6  # multiplications, about 1 ms: below it a thread costs more than it saves
+_MOST_THREADS = 8
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+_WORK_PER_THREAD = 4e6  # multiplications, about 1 ms: less does not pay for a thread
+    return np.require(array, np.float64, ["C", "W"])
+
+
+def _cpus() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def _over_draws(task: Callable[[int, int], None], draws: int, work: float) -> None:
+    """Run ``task(first, last)`` over all draws, in threads if ``work`` (multiplications) pays for them.
+
+    The tasks release the interpreter's lock and each draw is computed alone, so the result does not depend on
+    the number of threads. The threads end with the call: a pool kept alive would not survive a fork.
+    """
+    threads = int(min(_cpus(), _MOST_THREADS, draws, work / _WORK_PER_THREAD))
+    if threads < 2:
+        task(0, draws)
+        return
+    edges = np.linspace(0, draws, threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(task, a, b) for a, b in pairwise(edges)]:
+            future.result()
+
+
+@dataclass(frozen=True, eq=False)
+class Conditional:
+    """A Gaussian process given what was observed, one for each posterior draw.
+
+    Values are those of the noise-free residual g, on the transformed scale of its node.
+
+    :param kind: a value of :data:`~boatppl.gp.kernel.KINDS`.
+    :param Z: inputs conditioned on, shape ``(draw, row, column)``.
+    :param groups: int64, shape ``(column,)``: which lengthscale each column has.
+    :param amplitude: shape ``(draw,)``.
+    :param lengthscale: shape ``(draw, group)``, in the unit of ``Z``.
+    :param root: R of :mod:`~boatppl.gp.whiten`, packed by rows, shape ``(draw, row (row + 1)/2)``.
+    :param weights: w of :mod:`~boatppl.gp.whiten`, shape ``(draw, row)``.
+    """
+
+    kind: int
+    Z: np.ndarray
+    groups: np.ndarray
+    amplitude: np.ndarray
+    lengthscale: np.ndarray
+    root: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def from_data(
+        cls,
+        kind: int,
+        Z: np.ndarray,
+        groups: np.ndarray,
+        amplitude: np.ndarray,
+        lengthscale: np.ndarray,
+        noise_variance: np.ndarray,
+        residual: np.ndarray,
+    ) -> "Conditional":
+        """Condition exactly on noisy residuals (Rasmussen & Williams 2006, eq. 2.25-2.26).
+
+        :param Z: shape ``(row, column)``; zero rows give the prior.
+        :param groups: int64, shape ``(column,)``.
+        :param amplitude: shape ``(draw,)``.
+        :param lengthscale: shape ``(draw, group)``.
+        :param noise_variance: shape ``(draw, row)``; the prior's nugget (JITTER) is added here.
+        :param residual: shape ``(draw, row)``: what each draw's parametric part left over.
+        """
+        Z, amplitude, lengthscale = _floats(Z), _floats(amplitude), _floats(lengthscale)
+        noise_variance, residual = _floats(noise_variance), _floats(residual)
+        groups = np.require(groups, np.int64, ["C", "W"])
+        draws, rows = len(amplitude), len(Z)
+        root, weights = np.empty((draws, rows * (rows + 1) // 2)), np.empty((draws, rows))
+
+        def task(first: int, last: int) -> None:
+            whiten.condition(
+                kind, first, last, Z, groups, amplitude, lengthscale, noise_variance, residual, root, weights
+            )
+
+        _over_draws(task, draws, draws * rows**3 / 3)
+        everywhere = np.ascontiguousarray(np.broadcast_to(Z, (draws, *Z.shape)))
+        return cls(kind, everywhere, groups, amplitude, lengthscale, root, weights)
+
+    @property
+    def draws(self) -> int:
+        """Number of posterior draws."""
+        return len(self.amplitude)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows conditioned on."""
+        return self.weights.shape[1]
+
+    def _inputs(self, Zs: np.ndarray) -> np.ndarray:
+        """``Zs`` as ``(draw or 1, point, column)``."""
+        Zs = _floats(Zs)
+        return Zs[None] if Zs.ndim == 2 else Zs
+
+    def _work(self, points: int) -> float:
+        """Multiplications of one triangular product per draw, and about 20 for each correlation."""
+        return self.draws * points * (self.rows * (self.rows / 2 + 20) + 1)
+
+    def predict(self, Zs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of g at each point, both of shape ``(draw, point)``; the variance is at least 0.
+
+        :param Zs: shape ``(draw, point, column)``, or ``(point, column)`` for the same points in every draw.
+        """
+        Zs = self._inputs(Zs)
+        points = Zs.shape[1]
+        mean, variance = np.empty((self.draws, points)), np.empty((self.draws, points))
+
+        def task(first: int, last: int) -> None:
+            whiten.predict(
+                self.kind, first, last, Zs, self.Z, self.groups, self.amplitude, self.lengthscale,
+                self.root, self.weights, mean, variance,
+            )  # fmt: skip
+
+        _over_draws(task, self.draws, self._work(points))
+        return mean, variance
+
+    def pullback(self, Zs: np.ndarray, d_mean: np.ndarray, d_variance: np.ndarray) -> np.ndarray:
+        """Gradient with respect to each draw's points of sum(d_mean mean + d_variance variance).
+
+        :param Zs: shape ``(draw, point, column)`` or ``(point, column)``.
+        :param d_mean: shape ``(draw, point)``.
+        :param d_variance: shape ``(draw, point)``.
+        :returns: shape ``(draw, point, column)``; sum over draws if they share their points.
+        """
+        Zs, d_mean, d_variance = self._inputs(Zs), _floats(d_mean), _floats(d_variance)
+        d_Zs = np.empty((self.draws, *Zs.shape[1:]))
+
+        def task(first: int, last: int) -> None:
+            whiten.pull_back(
+                self.kind, first, last, Zs, self.Z, self.groups, self.amplitude, self.lengthscale,
+                self.root, self.weights, d_mean, d_variance, d_Zs,
+            )  # fmt: skip
+
+        _over_draws(task, self.draws, 2 * self._work(Zs.shape[1]))
+        return d_Zs
+
+    def sample(self, Zs: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        """Joint samples of g, shape ``(draw, point)``: the values of :meth:`extend` without its cost.
+
+        :param Zs: shape ``(draw, point, column)`` or ``(point, column)``.
+        :param normals: independent standard normals, shape ``(draw, point)``.
+        """
+        return self._extended(self._inputs(Zs), _floats(normals), np.empty((self.draws, 0)))
+
+    def extend(self, Zs: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, "Conditional"]:
+        """Joint samples of g at new points, and the process that is conditioned on them too, free of noise.
+
+        :param Zs: shape ``(draw, point, column)`` or ``(point, column)``; points may repeat or be known
+            already.
+        :param normals: independent standard normals, shape ``(draw, point)``.
+        :returns: the values, shape ``(draw, point)``, and the extended conditional.
+        """
+        Zs, normals = self._inputs(Zs), _floats(normals)
+        rows = self.rows + Zs.shape[1]
+        root = np.empty((self.draws, rows * (rows + 1) // 2))
+        values = self._extended(Zs, normals, root)
+        new = np.broadcast_to(Zs, (self.draws, *Zs.shape[1:]))
+        extended = replace(
+            self,
+            Z=np.concatenate([self.Z, new], axis=1),
+            root=root,
+            weights=np.concatenate([self.weights, normals], axis=1),
+        )
+        return values, extended
+
+    def _extended(self, Zs: np.ndarray, normals: np.ndarray, root: np.ndarray) -> np.ndarray:
+        """Sampled values (draw, point); ``root`` receives the extended root unless it has no column."""
+        points = Zs.shape[1]
+        values = np.empty((self.draws, points))
+
+        def task(first: int, last: int) -> None:
+            whiten.extend(
+                self.kind, first, last, Zs, self.Z, self.groups, self.amplitude, self.lengthscale,
+                self.root, self.weights, normals, values, root,
+            )  # fmt: skip
+
+        _over_draws(task, self.draws, self._work(points) + self.draws * points**2 * (points + self.rows))
+        return values
