@@ -15,7 +15,7 @@ _MOST_THREADS = 8
 
 
 def _floats(array: np.ndarray) -> np.ndarray:
-_WORK_PER_THREAD = 4e6  # multiplications, about 1 ms: less does not pay for a thread
+    """float64, C-contiguous and writeable, copied only if it is not: one specialisation serves everybody."""
     return np.require(array, np.float64, ["C", "W"])
 
 
