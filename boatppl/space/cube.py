@@ -1,27 +1,28 @@
-"""The unit cube: configurations as rows of numbers in [0, 1], and what models and residuals read off such rows."""
+"""The unit cube: configurations as rows of numbers in [0, 1], and what models and residuals read off them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from boatppl.words import listed, nearest
+from boatppl.space.conditions import condition_order
 from boatppl.space.numeric import Context, Floats, Integer
 from boatppl.space.parameters import Parameter, Simplex
 from boatppl.space.predicate import Predicate
+from boatppl.words import listed, nearest
 
 Masks = dict[str, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
 class UnitCube:
-    """The map between configurations and the unit cube, for one set of parameters, conditions and held values.
+    """The map between configurations and the unit cube, for one set of parameters, conditions and held
+    values.
 
     parameters : every parameter in the space's order.
     contexts : what the world sets.
@@ -48,6 +49,7 @@ class UnitCube:
 
     @cached_property
     def dimension(self) -> int:
+        """How many coordinates there are."""
         return sum(self.parameters[name].width for name in self.slices)
 
     @cached_property
@@ -63,7 +65,9 @@ class UnitCube:
     @cached_property
     def continuous(self) -> NDArray[np.bool_]:
         """Which coordinates move values smoothly (coordinate,)."""
-        flags = [np.full(self.parameters[name].width, self.parameters[name].continuous) for name in self.slices]
+        flags = [
+            np.full(self.parameters[name].width, self.parameters[name].continuous) for name in self.slices
+        ]
         return np.concatenate([np.zeros(0, dtype=bool), *flags])
 
     @cached_property
@@ -85,19 +89,25 @@ class UnitCube:
         return rows
 
     def encode(self, configurations: Sequence[Mapping[str, Any]]) -> Floats:
-        """Valid configurations to unit rows (configuration, coordinate); numbers out of range lie outside [0, 1]."""
+        """See `Space.encode`."""
         wires: dict[str, Floats] = {}
         for name, parameter in self.parameters.items():
             try:
                 wires[name] = parameter.wires_of([configuration[name] for configuration in configurations])
             except (KeyError, TypeError, ValueError) as error:
                 what = "misses it" if isinstance(error, KeyError) else str(error)
-                raise ValueError(f"cannot encode {name}: a configuration {what} — pass it through space.validate first.") from error
+                raise ValueError(
+                    f"cannot encode {name}: a configuration {what} — pass it through space.validate first."
+                ) from error
         result = np.empty((len(configurations), self.dimension))
         active = self._rest(wires)
         for name, block in self.slices.items():
             rows = self.parameters[name].to_unit(wires[name])
-            result[:, block] = rows if name not in active else np.where(active[name][:, None], rows, self._resting_unit[name])
+            result[:, block] = (
+                rows
+                if name not in active
+                else np.where(active[name][:, None], rows, self._resting_unit[name])
+            )
         return result
 
     def decode(self, unit: ArrayLike) -> list[dict[str, Any]]:
@@ -108,7 +118,7 @@ class UnitCube:
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def snap(self, unit: ArrayLike) -> Floats:
-        """The canonical row of each configuration: within [0, 1], middles of bins, inactive parameters at rest."""
+        """The canonical row of each configuration: middles of bins, inactive parameters at rest."""
         rows = np.clip(self.array(unit), 0.0, 1.0)
         result = np.empty_like(rows)
         for name, block in self.slices.items():
@@ -143,10 +153,13 @@ class UnitCube:
         rows = self.array(unit)
         wires, _ = self.read(rows, relax=relax)
         wires.update({name: self.context_wire(name, context, len(rows)) for name in self.contexts})
-        self._check_context_names(context)
+        for name in context or {}:
+            check_context_name(name, self.contexts)
         return wires
 
-    def features(self, unit: ArrayLike, name: str, context: Mapping[str, Any] | None, *, relax: bool) -> Floats:
+    def features(
+        self, unit: ArrayLike, name: str, context: Mapping[str, Any] | None, *, relax: bool
+    ) -> Floats:
         """See `Space.features`."""
         rows = self.array(unit)
         self.check_name(name)
@@ -167,7 +180,9 @@ class UnitCube:
         for name, block in self.slices.items():
             if name not in wires and name not in features:
                 continue
-            pulled = self.parameters[name].pull(rows[:, block], wires.get(name), features.get(name), relax=relax)
+            pulled = self.parameters[name].pull(
+                rows[:, block], wires.get(name), features.get(name), relax=relax
+            )
             result[:, block] = pulled if name not in active else pulled * active[name][:, None]
         return result
 
@@ -182,17 +197,22 @@ class UnitCube:
         values = np.asarray(context[name], dtype=np.float64)
         if values.ndim > 1 or (values.ndim == 1 and len(values) != count):
             raise ValueError(
-                f"the context {name!r} must be one number or have shape ({count},), one for each configuration; "
-                f"got shape {values.shape}."
+                f"the context {name!r} must be one number or one for each configuration, "
+                f"shape ({count},); got shape {values.shape}."
             )
         if not np.isfinite(values).all() or (self.contexts[name].log and (values <= 0).any()):
-            raise ValueError(f"the context {name!r} must be finite{' and above 0' * self.contexts[name].log}.")
+            raise ValueError(
+                f"the context {name!r} must be finite{' and above 0' * self.contexts[name].log}."
+            )
         return np.broadcast_to(values, (count,)).astype(np.float64)
 
     def check_name(self, name: str) -> None:
+        """Raises ValueError unless `name` is a parameter or a context."""
         if name not in self.parameters and name not in self.contexts:
             known = [*self.parameters, *self.contexts]
-            raise ValueError(f"{name!r} is neither parameter nor context.{nearest(name, known)} Known: {listed(known)}.")
+            raise ValueError(
+                f"{name!r} is neither parameter nor context.{nearest(name, known)} Known: {listed(known)}."
+            )
 
     def restricted(self, names: Iterable[str]) -> UnitCube:
         """The cube of `names` and the parents that decide whether they are active."""
@@ -221,7 +241,7 @@ class UnitCube:
         return np.concatenate([np.zeros(0, dtype=np.intp), *blocks])
 
     def _rest(self, wires: dict[str, Floats]) -> Masks:
-        """Puts inactive parameters to rest in `wires` and gives the masks of where conditional ones are active."""
+        """Puts inactive parameters to rest in `wires`; gives the masks of where each is active."""
         active: Masks = {}
         for name in self.order:
             condition = self.conditions[name]
@@ -239,13 +259,6 @@ class UnitCube:
             if name in self.slices:
                 unit[np.ix_(~mask, np.arange(self.dimension)[self.slices[name]])] = self._resting_unit[name]
 
-    def _check_context_names(self, context: Mapping[str, Any] | None) -> None:
-        for name in context or {}:
-            if name not in self.contexts:
-                raise ValueError(
-                    f"{name!r} is no context.{nearest(name, self.contexts)} Contexts: {listed(self.contexts)}."
-                )
-
     @cached_property
     def _resting_wire(self) -> dict[str, Floats]:
         """(1,) or (1, n) for each parameter."""
@@ -261,12 +274,8 @@ class UnitCube:
         return {}
 
 
-def condition_order(conditions: Mapping[str, Predicate]) -> list[str]:
-    """All names that conditions touch, parents before children. Raises ValueError for a circle."""
-    try:
-        return list(TopologicalSorter({name: c.names for name, c in conditions.items()}).static_order())
-    except CycleError as error:
-        raise ValueError(
-            f"conditions form a circle: {' -> '.join(reversed(error.args[1]))}. "
-            "A parameter cannot decide about itself; take one when= out."
-        ) from error
+def check_context_name(name: str, contexts: Mapping[str, Context]) -> None:
+    """Raises ValueError unless `name` is a context."""
+    if name not in contexts:
+        known = f"Contexts: {listed(contexts)}." if contexts else "This space has none."
+        raise ValueError(f"{name!r} is no context.{nearest(name, contexts)} {known}")

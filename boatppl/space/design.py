@@ -1,4 +1,4 @@
-"""Sets of configurations: quasi-random samples, whole grids, neighbourhoods. All honour constraints and conditions."""
+"""Sets of configurations: quasi-random samples, grids, neighbourhoods. All honour what is known."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ Feasible = Callable[[Floats], NDArray[np.bool_]]
 LARGEST_GRID = 2**16
 LARGEST_DRAW = 2**16
 LEAST_FEASIBILITY = 1e-4
+_REMEDY = (
+    "Loosen them, narrow the ranges, or write the space in parameters that satisfy them by construction "
+    "(a share instead of a sum)."
+)
 _GAUSSIAN_STEPS = np.array([0.003, 0.01, 0.03, 0.1, 0.3])
 
 
@@ -28,7 +32,7 @@ class Infeasible(ValueError):
 
 
 def grid_size(cube: UnitCube) -> int | float:
-    """How many cells the coordinates have, conditions and constraints aside; infinite with a continuous one."""
+    """How many cells the coordinates have, conditions and constraints aside; may be infinite."""
     levels = [cube.parameters[name].levels for name in cube.slices]
     return math.inf if None in levels else math.prod(level for level in levels if level is not None)
 
@@ -41,7 +45,7 @@ def grid(cube: UnitCube, feasible: Feasible) -> Floats:
     for j, name in enumerate(cube.slices):
         parameter = cube.parameters[name]
         if isinstance(parameter, Integer):
-            rows[:, j] = parameter.to_unit(cells[:, j] + float(parameter.low))[:, 0]
+            rows[:, j] = parameter.to_unit((cells[:, j] + parameter.low).astype(np.float64))[:, 0]
         else:
             rows[:, j] = (cells[:, j] + 0.5) / sizes[j]
     snapped = distinct(cube.snap(rows))
@@ -63,9 +67,9 @@ def distinct(rows: Floats, apart_from: Floats | None = None) -> Floats:
 def sample(cube: UnitCube, feasible: Feasible, n: int, seed: Any) -> Floats:
     """`n` feasible snapped rows (n, coordinate) from one scrambled Sobol sequence (Owen 1998).
 
-    Points that break a constraint are passed over and the sequence goes on. Rows are distinct as long as the space has
-    enough configurations; small finite spaces are listed to find the last ones; after that rows repeat in order.
-    Raises `Infeasible` when fewer than one point in 10,000 is feasible.
+    Points that break a constraint are passed over and the sequence goes on. Rows are distinct as long as the
+    space has enough configurations; small finite spaces are listed to find the last ones; after that rows
+    repeat in order. Raises `Infeasible` when fewer than one point in 10,000 is feasible.
     """
     if n < 0:
         raise ValueError(f"the number of configurations must not be negative, got {n}.")
@@ -77,10 +81,7 @@ def sample(cube: UnitCube, feasible: Feasible, n: int, seed: Any) -> Floats:
         rest = distinct(grid(cube, feasible), found)
         found = np.concatenate([found, rng.permutation(rest)])
     if n and not len(found):
-        raise Infeasible(
-            f"no configuration out of {LARGEST_DRAW} satisfies the constraints. Loosen them, narrow the ranges, or write "
-            "the space in parameters that satisfy them by construction (a share instead of a sum)."
-        )
+        raise Infeasible(f"no configuration satisfies the constraints. {_REMEDY}")
     return found[np.arange(n) % max(len(found), 1)]
 
 
@@ -104,11 +105,18 @@ def _from_sobol(cube: UnitCube, feasible: Feasible, n: int, rng: np.random.Gener
             break
         size = min(2 * size, LARGEST_DRAW)
     if not small and hits < LEAST_FEASIBILITY * drawn:
-        raise Infeasible(
-            f"only {hits} of {drawn} configurations satisfy the constraints. Loosen them, narrow the ranges, or write the "
-            "space in parameters that satisfy them by construction (a share instead of a sum)."
-        )
+        raise Infeasible(f"only {hits} of {drawn} configurations satisfy the constraints. {_REMEDY}")
     return found[:n]
+
+
+def nearest_feasible(cube: UnitCube, feasible: Feasible, centre: Floats, kept: set[str]) -> Floats | None:
+    """The feasible row (1, coordinate) nearest to `centre` among 1,024, with `kept` left as it is."""
+    rows = sample(cube, feasible, 1024, seed=0)
+    for name in kept & set(cube.slices):
+        rows[:, cube.slices[name]] = centre[:, cube.slices[name]]
+    rows = cube.snap(rows)
+    rows = rows[feasible(rows)]
+    return rows[[np.abs(rows - centre).sum(axis=1).argmin()]] if len(rows) else None
 
 
 def neighbours(cube: UnitCube, feasible: Feasible, row: Floats, rng: np.random.Generator, n: int) -> Floats:
@@ -160,7 +168,9 @@ def _steps(parameter: Parameter, here: Floats, rng: np.random.Generator, shrink:
     if isinstance(parameter, Integer):
         value = parameter.from_unit(here)
         sizes = 2.0 ** np.arange(max(parameter.levels - 1, 1).bit_length())
-        others = np.unique(np.clip(np.concatenate([value - sizes, value + sizes]), parameter.low, parameter.high))
+        others = np.unique(
+            np.clip(np.concatenate([value - sizes, value + sizes]), parameter.low, parameter.high)
+        )
         return parameter.to_unit(others[others != value])
     places = (np.arange(parameter.levels) + 0.5) / parameter.levels
     return places[np.abs(places - here[0, 0]) > 0.25 / parameter.levels][:, None]

@@ -1,4 +1,4 @@
-"""Parameters that choose from a list: `Categorical`, `Ordinal` and `Boolean`. See `numeric` for the shared vocabulary."""
+"""Parameters that choose from a list: `Categorical`, `Ordinal`, `Boolean`. `numeric` has the shared words."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from boatppl.words import nearest
 from boatppl.space.numeric import Floats, When, number
+from boatppl.words import nearest
 
 
 def _choice(kind: str, value: Any) -> Any:
@@ -20,7 +20,8 @@ def _choice(kind: str, value: Any) -> Any:
     plain = value.item() if isinstance(value, np.generic) else value
     if plain is not None and not isinstance(plain, (str, int, float, bool)):
         raise TypeError(
-            f"{kind}: each choice must be a text, a number, a bool or None, got {value!r} ({type(value).__name__}). "
+            f"{kind}: each choice must be a text, a number, a bool or None, got {value!r} "
+            f"({type(value).__name__}). "
             "Choose by name and look the object up in your run function."
         )
     if isinstance(plain, float) and not math.isfinite(plain):
@@ -36,7 +37,9 @@ def _choices(kind: str, given: Any) -> tuple[Any, ...]:
         raise ValueError(f"{kind}: needs at least two choices, got {list(choices)!r}.")
     for i, value in enumerate(choices):
         if value in choices[:i]:
-            raise ValueError(f"{kind}: choices must differ, but {value!r} is there twice (Python takes 1 and True as equal).")
+            raise ValueError(
+                f"{kind}: choices must differ, but {value!r} is there twice (1 and True are equal)."
+            )
     return choices
 
 
@@ -138,7 +141,9 @@ class Categorical:
         """One-hot (configuration, choice) over sqrt(2): two different choices are at distance 1."""
         return self._one_hot[wire.astype(np.int64)]
 
-    def pull(self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False) -> Floats:
+    def pull(
+        self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False
+    ) -> Floats:
         """Nothing moves smoothly: zero."""
         return np.zeros_like(unit)
 
@@ -174,7 +179,8 @@ class Ordinal:
     values : at least two, numbers in increasing order or texts in the order that is meant.
     unit, default, when : as for `Float`; without a default the middle value is taken.
 
-    A residual compares ranks, so the list itself says which steps are equal: `Ordinal([1, 2, 4, 8])` is logarithmic.
+    A residual compares ranks, so the list itself says which steps are equal: `Ordinal([1, 2, 4, 8])` is
+    logarithmic.
     """
 
     values: tuple[Any, ...]
@@ -257,7 +263,9 @@ class Ordinal:
         """Rank over the highest rank, (configuration, 1)."""
         return (self.codes(wire) / (len(self.values) - 1.0))[:, None]
 
-    def pull(self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False) -> Floats:
+    def pull(
+        self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False
+    ) -> Floats:
         """Nothing moves smoothly: zero."""
         return np.zeros_like(unit)
 
@@ -337,7 +345,9 @@ class Boolean:
         """Wires to features (configuration, columns)."""
         return wire[:, None]
 
-    def pull(self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False) -> Floats:
+    def pull(
+        self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False
+    ) -> Floats:
         """Nothing moves smoothly: zero."""
         return np.zeros_like(unit)
 

@@ -1,4 +1,5 @@
-"""Parameters on the number line: `Float` and `Integer`, which the tuner sets, and `Context`, which the world sets.
+"""Parameters on the number line: `Float` and `Integer`, which the tuner sets, and `Context`, which the world
+sets.
 
 Every kind of parameter speaks the same seven sentences, so that the unit cube needs to know no kind by name:
 
@@ -7,8 +8,8 @@ Every kind of parameter speaks the same seven sentences, so that the unit cube n
 - a *unit* block is what the tuner moves, `(configuration, width)` in [0, 1];
 - a *feature* block is what a residual compares, `(configuration, columns)`.
 
-Floats are kept to 12-13 significant digits, so that a configuration survives the way to the unit cube and back
-exactly, although `exp(log(x))` does not.
+Floats are kept to 12-13 significant digits, so that a configuration survives the way to the unit cube and
+back exactly, although `exp(log(x))` does not.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _EXACT_POWERS = 10.0 ** np.arange(23)  # 10**22 is the last power of ten that a 
 
 
 def number(value: Any, what: str) -> float:
-    """`value` as a finite float. Raises TypeError or ValueError with `what` as the subject of the sentence."""
+    """`value` as a finite float. Raises TypeError or ValueError with `what` as the sentence's subject."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{what} must be a number, got {value!r} ({type(value).__name__}).")
     if not math.isfinite(value):
@@ -54,7 +55,9 @@ def at_places(values: Floats, places: NDArray[np.int64] | int) -> Floats:
     result = np.rint(values * up / down) / up * down
     far = np.abs(where) > 22
     if far.any():
-        result[far] = [round(v, int(p)) for v, p in zip(values[far].tolist(), where[far].tolist(), strict=True)]
+        result[far] = [
+            round(v, int(p)) for v, p in zip(values[far].tolist(), where[far].tolist(), strict=True)
+        ]
     return result
 
 
@@ -96,8 +99,8 @@ class Float:
     log : whether equal ratios, not equal differences, are equal steps; needs low > 0.
     unit : text for people, such as "MB".
     default : the value in use today; the middle of the (log) range when left out.
-    when : the condition under which the parameter matters: `{"gc": "g1"}`, `{"gc": ["g1", "zgc"]}` or a function of
-        named parameters, `lambda gc: gc == "g1"`.
+    when : the condition under which the parameter matters: `{"gc": "g1"}`, `{"gc": ["g1", "zgc"]}` or a
+        function of named parameters, `lambda gc: gc == "g1"`.
 
     Raises ValueError or TypeError for a range, a default or a unit that makes no sense.
 
@@ -160,11 +163,13 @@ class Float:
     def array_of(self, wire: Floats) -> NDArray[Any]:
         """Plain values as one array (configuration,), for functions that take arrays."""
         rounded = self._rounded(wire)
-        inside = (wire >= self.low * (1 - 1e-9 * np.sign(self.low))) & (wire <= self.high * (1 + 1e-9 * np.sign(self.high)))
+        inside = (wire >= self.low * (1 - 1e-9 * np.sign(self.low))) & (
+            wire <= self.high * (1 + 1e-9 * np.sign(self.high))
+        )
         return np.where(inside, np.clip(rounded, self.low, self.high), rounded)
 
     def from_unit(self, unit: Floats, *, relax: bool = False) -> Floats:
-        """Unit block (configuration, 1) to wires (configuration,); beyond [0, 1] it goes on along the same scale."""
+        """Unit block (configuration, 1) to wires (configuration,); beyond [0, 1] on along the same scale."""
         u = unit[:, 0]
         if self.log:
             return self.low * np.exp(u * math.log(self.high / self.low))
@@ -182,11 +187,15 @@ class Float:
         """Wires (configuration,) to features (configuration, 1)."""
         return _scaled(wire, self.low, self.high, self.log)[:, None]
 
-    def pull(self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False) -> Floats:
+    def pull(
+        self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False
+    ) -> Floats:
         """Cotangents of wire (configuration,) and feature (configuration, 1) to those of the unit block."""
         result = np.zeros_like(unit)
         if wire is not None:
-            slope = self.from_unit(unit) * math.log(self.high / self.low) if self.log else self.high - self.low
+            slope = (
+                self.from_unit(unit) * math.log(self.high / self.low) if self.log else self.high - self.low
+            )
             result[:, 0] += wire * slope
         return result if feature is None else result + feature
 
@@ -205,8 +214,9 @@ class Float:
 class Integer:
     """A whole number between `low` and `high`, both included; arguments as for `Float`.
 
-    Each value owns a bin of the unit interval and is encoded at the bin's middle: bins of equal width, so every value is
-    as likely as any other, or of equal width in the logarithm where `log` (bounds k - 1/2 and k + 1/2).
+    Each value owns a bin of the unit interval and is encoded at the bin's middle: bins of equal width, so
+    every value is as likely as any other, or of equal width in the logarithm where `log` (bounds k - 1/2 and
+    k + 1/2).
     """
 
     low: int
@@ -279,7 +289,7 @@ class Integer:
         return wire.astype(np.int64) - self.low
 
     def from_unit(self, unit: Floats, *, relax: bool = False) -> Floats:
-        """Unit block (configuration, 1) to wires (configuration,); `relax` leaves them unrounded, within the range."""
+        """Unit block (configuration, 1) to wires (configuration,); unrounded with `relax`."""
         u = unit[:, 0]
         start, width = self._edges()
         if relax:
@@ -302,12 +312,14 @@ class Integer:
         """Wires to features (configuration, columns)."""
         return _scaled(wire, self.low, self.high, self.log)[:, None]
 
-    def pull(self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False) -> Floats:
+    def pull(
+        self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False
+    ) -> Floats:
         """Zero unless `relax`; at the ends of the range the slope is the inner one."""
         result = np.zeros_like(unit)
         if not relax:
             return result
-        start, width = self._edges()
+        _, width = self._edges()
         inside = self._inside(unit[:, 0])
         if wire is not None:
             result[:, 0] += wire * inside * (self.from_unit(unit, relax=True) * width if self.log else width)
@@ -336,7 +348,8 @@ class Integer:
 
 @dataclass(frozen=True)
 class Context:
-    """A number the world sets and the tuner only sees, such as the load; `low` and `high` scale it for residuals.
+    """A number the world sets and the tuner only sees, such as the load; `low` and `high` scale it for
+    residuals.
 
     Values outside the range are taken as they come (beyond 0 or 1 on the scale). Arguments as for `Float`.
     """

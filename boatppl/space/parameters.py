@@ -11,4 +11,14 @@ KINDS: dict[str, type] = {
     kind.__name__: kind for kind in (Float, Integer, Categorical, Ordinal, Boolean, Simplex, Context)
 }
 
-__all__ = ["KINDS", "Boolean", "Categorical", "Context", "Float", "Integer", "Ordinal", "Parameter", "Simplex"]
+__all__ = [
+    "KINDS",
+    "Boolean",
+    "Categorical",
+    "Context",
+    "Float",
+    "Integer",
+    "Ordinal",
+    "Parameter",
+    "Simplex",
+]

@@ -1,8 +1,9 @@
 """Truths about configurations: constraints and conditions, written as functions of named parameters.
 
-A function is run on plain Python values, one configuration at a time. Two shortcuts keep thousands of configurations
-cheap and never change the answer: where the arguments have few values all answers are tabulated once, and where the
-function takes arrays and agrees with itself on a probe of single configurations it is given whole columns.
+A function is run on plain Python values, one configuration at a time. Two shortcuts keep thousands of
+configurations cheap and never change the answer: where the arguments have few values all answers are
+tabulated once, and where the function takes arrays and agrees with itself on a probe of single configurations
+it is given whole columns.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boatppl.words import listed, nearest
 from boatppl.space.numeric import Floats, Integer
 from boatppl.space.parameters import Boolean, Categorical, Ordinal, Parameter, Simplex
+from boatppl.words import listed, nearest
 
 _LARGEST_TABLE = 4096
 _PROBES = 64
+_Listed = (Categorical, Ordinal, Boolean, Integer)  # kinds whose values can be counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ class Predicate:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The parameters it is about."""
         return tuple(self.parameters)
 
     def __call__(self, configuration: Mapping[str, Any]) -> bool:
@@ -64,14 +67,19 @@ class Predicate:
                 "It must give True or False for every configuration within the ranges."
             ) from error
         if not isinstance(answer, (bool, np.bool_)):
-            raise ValueError(f"the {self.role} `{self.text}` must give True or False, got {answer!r} at {arguments}.")
+            raise ValueError(
+                f"the {self.role} `{self.text}` must give True or False, got {answer!r} at {arguments}."
+            )
         return bool(answer)
 
     def holds(self, wires: Mapping[str, Floats]) -> NDArray[np.bool_]:
         """The answers (configuration,) for wires (configuration,) or (configuration, n)."""
         if self.table is not None:
-            codes = [p.codes(wires[name]) for name, p in self.parameters.items() if _tabulable(p)]
-            if all(((code >= 0) & (code < size)).all() for code, size in zip(codes, self.table.shape, strict=True)):
+            codes = [p.codes(wires[name]) for name, p in self.parameters.items() if isinstance(p, _Listed)]
+            if all(
+                ((code >= 0) & (code < size)).all()
+                for code, size in zip(codes, self.table.shape, strict=True)
+            ):
                 return self.table[tuple(codes)]
         if self.takes_arrays:
             answer = self._on_arrays(wires)
@@ -97,18 +105,20 @@ class Predicate:
         return answer if is_answer else None
 
 
-def predicate(function: Callable[..., Any], known: Mapping[str, Parameter], contexts: Mapping[str, Any], role: str) -> Predicate:
+def predicate(
+    function: Callable[..., Any], known: Mapping[str, Parameter], contexts: Mapping[str, Any], role: str
+) -> Predicate:
     """A `Predicate` whose arguments are checked against the `known` parameters, with its shortcut chosen.
 
-    Arguments with a default value are constants of the function, not parameters. Raises TypeError for something that is no
-    function of named arguments and ValueError for an unknown name.
+    Arguments with a default value are constants of the function, not parameters. Raises TypeError for
+    something that is no function of named arguments and ValueError for an unknown name.
     """
     text = source_of(function)
     names = _argument_names(function, role, text)
     for name in names:
         if name in contexts:
             raise ValueError(
-                f"the {role} `{text}` uses {name!r}, which is a context: it is not known when configurations are chosen. "
+                f"the {role} `{text}` uses {name!r}, which is a context: unknown when configurations are chosen. "
                 "Use parameters only."
             )
         if name not in known:
@@ -119,32 +129,39 @@ def predicate(function: Callable[..., Any], known: Mapping[str, Parameter], cont
     return _with_shortcut(Predicate(function, {name: known[name] for name in names}, role, text))
 
 
-def equals(name: str, when: Mapping[str, Any], known: Mapping[str, Parameter], contexts: Mapping[str, Any]) -> Predicate:
-    """The condition of parameter `name` given as `{"gc": "g1"}` or `{"gc": ["g1", "zgc"]}`; several names must all hold."""
+def equals(
+    name: str, when: Mapping[str, Any], known: Mapping[str, Parameter], contexts: Mapping[str, Any]
+) -> Predicate:
+    """The condition of parameter `name` given as `{"gc": "g1"}`, or with a list of values; all names must agree."""
     if not when:
         raise ValueError(f"when= of {name} is empty. Leave it out, or name a parent: when={{'gc': 'g1'}}.")
     allowed: dict[str, list[Any]] = {}
     for parent, values in when.items():
         if parent in contexts:
-            raise ValueError(f"when= of {name} names {parent!r}, which is a context: conditions depend on parameters only.")
+            raise ValueError(
+                f"when= of {name} names {parent!r}, which is a context: conditions depend on parameters only."
+            )
         if parent not in known:
             raise ValueError(
                 f"when= of {name} names {parent!r}, which is no parameter.{nearest(parent, known)} "
                 f"Parameters: {listed(known)}."
             )
         kind = known[parent]
-        if not isinstance(kind, (Categorical, Ordinal, Boolean, Integer)):
+        if not isinstance(kind, _Listed):
             raise TypeError(
-                f"when= of {name} compares {parent!r}, a {type(kind).__name__}, with a value, which it hardly ever equals. "
-                f"Write a function: when=lambda {parent}: {parent} > ..."
+                f"when= of {name} compares {parent!r}, a {type(kind).__name__}, with a value, "
+                f"which it hardly ever equals. Write a function: when=lambda {parent}: {parent} > ..."
             )
         many = isinstance(values, (list, tuple, set, frozenset))
         allowed[parent] = [
-            kind.canonical(f"{parent} in when= of {name}", v) for v in (sorted(values, key=str) if many else [values])
+            kind.canonical(f"{parent} in when= of {name}", v)
+            for v in (sorted(values, key=str) if many else [values])
         ]
 
     def holds(**values: Any) -> Any:
-        return reduce(and_, (reduce(or_, (values[p] == v for v in options)) for p, options in allowed.items()))
+        return reduce(
+            and_, (reduce(or_, (values[p] == v for v in options)) for p, options in allowed.items())
+        )
 
     text = " and ".join(
         f"{parent} = {options[0]}" if len(options) == 1 else f"{parent} in {{{', '.join(map(str, options))}}}"
@@ -153,12 +170,8 @@ def equals(name: str, when: Mapping[str, Any], known: Mapping[str, Parameter], c
     return _with_shortcut(Predicate(holds, {parent: known[parent] for parent in allowed}, "condition", text))
 
 
-def _tabulable(parameter: Parameter) -> bool:
-    return isinstance(parameter, (Categorical, Ordinal, Boolean, Integer))
-
-
 def _with_shortcut(bare: Predicate) -> Predicate:
-    """`bare` with a table where the combinations are few, else with columns where a probe shows that they are safe."""
+    """`bare` with a table where combinations are few, else with columns where a probe finds them safe."""
     parameters = list(bare.parameters.values())
     sizes = [p.levels for p in parameters if p.levels is not None]
     if len(sizes) == len(parameters) and math.prod(sizes) <= _LARGEST_TABLE:
@@ -187,7 +200,9 @@ def _tabulate(bare: Predicate, sizes: list[int]) -> NDArray[np.bool_]:
 
 def _argument_names(function: Any, role: str, text: str) -> list[str]:
     if not callable(function):
-        raise TypeError(f"a {role} must be a function of parameters, such as `lambda a, b: a < b`, got {function!r}.")
+        raise TypeError(
+            f"a {role} must be a function of parameters, such as `lambda a, b: a < b`, got {function!r}."
+        )
     names = []
     for argument in inspect.signature(function).parameters.values():
         if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD, argument.POSITIONAL_ONLY):
@@ -216,8 +231,8 @@ def _body(code: CodeType) -> str | None:
     spans = [span for span in code.co_positions() if None not in span and span[3] != span[2]]
     if not spans:
         return None
-    first = min((line, column) for line, _, column, _ in spans)  # type: ignore[type-var]
-    last = max((line, column) for _, line, _, column in spans)  # type: ignore[type-var]
+    first = min((line, column) for line, _, column, _ in spans)
+    last = max((line, column) for _, line, _, column in spans)
     lines = [linecache.getline(code.co_filename, i) for i in range(first[0], last[0] + 1)]  # type: ignore[arg-type,operator]
     if not all(lines):
         return None
@@ -228,8 +243,8 @@ def _body(code: CodeType) -> str | None:
 
 
 def digest_of(function: Callable[..., Any]) -> str:
-    """A short digest of what a function does as far as can be seen: its source (else its instructions) and the plain
-    values it closes over."""
+    """A short digest of what a function does as far as can be seen: its source (else its instructions) and
+    the plain values it closes over."""
     code = getattr(function, "__code__", None)
     if code is None:
         return hashlib.sha256(repr(function).encode()).hexdigest()[:16]
@@ -239,7 +254,11 @@ def digest_of(function: Callable[..., Any]) -> str:
         source = None
     parts = [source or code.co_code.hex() + repr([c for c in code.co_consts if not isinstance(c, CodeType)])]
     closure = inspect.getclosurevars(function)
-    held = {**closure.nonlocals, **closure.globals, **{a.name: a.default for a in inspect.signature(function).parameters.values()}}
+    held = {
+        **closure.nonlocals,
+        **closure.globals,
+        **{a.name: a.default for a in inspect.signature(function).parameters.values()},
+    }
     plain = (int, float, str, bool, type(None))
     parts += [f"{name}={held[name]!r}" for name in sorted(held) if isinstance(held[name], plain)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -18,7 +18,7 @@ _TOLERANCE = 1e-6
 
 
 def _rounded(shares: Floats) -> Floats:
-    """Shares (configuration, n) as whole parts of 10**12; what rounding leaves over goes to the largest share."""
+    """Shares (configuration, n) as whole parts of 10**12; the largest takes what rounding leaves over."""
     parts = np.rint(shares * _PARTS)
     rows = np.arange(len(parts))
     parts[rows, parts.argmax(axis=1)] += _PARTS - parts.sum(axis=1)
@@ -34,9 +34,10 @@ class Simplex:
     default : the shares in use today; equal shares when left out.
     when : a condition, as for `Float`.
 
-    The n - 1 coordinates break a stick from the left: what is left of it after piece i is `u_i ** (1 / (n - i))` of what
-    was left before (i = 1 ... n - 1), so that uniform coordinates are Dirichlet(1, ..., 1) shares (Connor & Mosimann 1969).
-    Telling what is left, not what is taken, keeps full precision where one share is nearly everything.
+    The n - 1 coordinates break a stick from the left: what is left of it after piece i is `u_i ** (1 / (n -
+    i))` of what was left before (i = 1 ... n - 1), so that uniform coordinates are Dirichlet(1, ..., 1)
+    shares (Connor & Mosimann 1969). Telling what is left, not what is taken, keeps full precision where one
+    share is nearly everything.
     """
 
     n: int
@@ -125,11 +126,14 @@ class Simplex:
         """Wires to features (configuration, columns)."""
         return wire
 
-    def pull(self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False) -> Floats:
+    def pull(
+        self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False
+    ) -> Floats:
         """Cotangents of shares (configuration, n), as wire or feature, to those of the unit block.
 
-        With t the kept parts and R what is left before each piece, share i is R_i (1 - t_i); a backward recursion over
-        Q, the cotangent of all that is left per unit of stick, gives d/du_j = t'_j R_j (Q_j - g_j).
+        With t the kept parts and R what is left before each piece, share i is R_i (1 - t_i); a backward
+        recursion over Q, the cotangent of all that is left per unit of stick, gives d/du_j = t'_j R_j (Q_j -
+        g_j).
         """
         if wire is None and feature is None:
             return np.zeros_like(unit)
@@ -149,7 +153,7 @@ class Simplex:
         return f"{self.n} shares" + (f" over {self.dim}" if self.dim else "")
 
     def _stick(self, unit: Floats) -> tuple[Floats, Floats]:
-        """The part kept at each break (configuration, n - 1) and what is left before each piece (configuration, n)."""
+        """Parts kept at each break (configuration, n - 1), what is left before each piece (configuration, n)."""
         kept = np.clip(unit, 0.0, 1.0) ** (1.0 / self._pieces_after)
         before = np.concatenate([np.ones((len(unit), 1)), np.cumprod(kept, axis=1)], axis=1)
         return kept, before

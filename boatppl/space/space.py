@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from boatppl.space import design, spec
-from boatppl.space.cube import UnitCube, condition_order
+from boatppl.space.conditions import condition_of, condition_order, settle
+from boatppl.space.cube import UnitCube, check_context_name
 from boatppl.space.names import check_identifier
-from boatppl.words import listed, nearest
 from boatppl.space.numeric import Floats
 from boatppl.space.parameters import KINDS, Context, Parameter
-from boatppl.space.predicate import Predicate, equals, predicate
+from boatppl.space.predicate import Predicate, predicate
+from boatppl.words import listed, nearest
 
 
 class Space:
     """The parameters a tuner may set, by name, and what is known of how they fit together.
 
-    A space never changes: `constrain` and `fix` return new ones. Names are wires, so they must be identifiers.
+    A space never changes: `constrain` and `fix` return new ones. Names are wires, so they must be
+    identifiers.
 
     >>> space = Space(young_mb=Integer(4, 80, log=True, unit="MB"), gc=Categorical(["serial", "g1"]),
     ...               region_mb=Ordinal([1, 2, 4], when={"gc": "g1"}))
@@ -31,11 +33,12 @@ class Space:
     >>> space.decode([[0.0, 0.9, 0.9]])
     [{'young_mb': 4, 'gc': 'g1', 'region_mb': 4}]
 
-    Inside, configurations are rows of the unit cube, `unit` (configuration, coordinate): a coordinate per moving parameter
-    (n - 1 for a simplex), none for fixed ones and for those whose condition the fixed ones rule out.
+    Inside, configurations are rows of the unit cube, `unit` (configuration, coordinate): a coordinate per
+    moving parameter (n - 1 for a simplex), none for fixed ones and for those whose condition the fixed ones
+    rule out.
 
-    Raises ValueError or TypeError with a sentence for a name that is no identifier, something that is no parameter, an
-    unknown name or a circle in conditions.
+    Raises ValueError or TypeError with a sentence for a name that is no identifier, something that is no
+    parameter, an unknown name or a circle in conditions.
     """
 
     parameters: Mapping[str, Parameter]
@@ -47,12 +50,20 @@ class Space:
         for name, parameter in parameters.items():
             check_identifier(name)
             if type(parameter) not in KINDS.values():
-                raise TypeError(f"{name} must be one of {listed(KINDS)}, got {parameter!r}.{_kind_hint(name, parameter)}")
+                raise TypeError(
+                    f"{name} must be one of {listed(KINDS)}, got {parameter!r}.{_kind_hint(name, parameter)}"
+                )
         contexts = {name: p for name, p in parameters.items() if isinstance(p, Context)}
         chosen = {name: p for name, p in parameters.items() if not isinstance(p, Context)}
         if not chosen:
-            raise ValueError("a space needs at least one parameter to choose: Space(young_mb=Integer(4, 80)).")
-        conditions = {name: _condition(name, p.when, chosen, contexts) for name, p in chosen.items() if p.when is not None}
+            raise ValueError(
+                "a space needs at least one parameter to choose: Space(young_mb=Integer(4, 80))."
+            )
+        conditions = {
+            name: condition_of(name, p.when, chosen, contexts)
+            for name, p in chosen.items()
+            if p.when is not None
+        }
         condition_order(conditions)
         self._become(chosen, contexts, conditions, {}, ())
 
@@ -65,7 +76,7 @@ class Space:
         constraints: tuple[Predicate, ...],
     ) -> None:
         resting = {name: fixed.get(name, p.default_value) for name, p in parameters.items()}
-        held, open_conditions = _settle(conditions, fixed, resting)
+        held, open_conditions, ruled_out = settle(conditions, fixed, resting)
         cube = UnitCube(parameters, contexts, open_conditions, held, resting)
         self.__dict__.update(
             parameters=MappingProxyType(dict(parameters)),
@@ -74,6 +85,7 @@ class Space:
             constraints=constraints,
             _conditions=conditions,
             _cube=cube,
+            _ruled_out=frozenset(ruled_out),
         )
         self.__dict__["_default"] = _default(self)
 
@@ -83,21 +95,27 @@ class Space:
         return space
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a Space never changes, so {name!r} cannot be set; fix() and constrain() return new spaces.")
+        raise AttributeError(
+            f"a Space never changes, so {name!r} cannot be set; fix() and constrain() return new spaces."
+        )
 
-    # --- new spaces -------------------------------------------------------------------------------------------------
+    # --- new spaces ---
 
     def constrain(self, *functions: Callable[..., Any]) -> Space:
         """A new space that also satisfies `functions`, each True or False for named parameters.
 
-        `space.constrain(lambda young_mb, heap_mb: young_mb < heap_mb)`. They receive plain Python values, one configuration
-        at a time; inactive parameters come at their default, arguments with a default value are constants.
+        `space.constrain(lambda young_mb, heap_mb: young_mb < heap_mb)`. They receive plain Python values, one
+        configuration at a time; inactive parameters come at their default, arguments with a default value are
+        constants.
 
-        Raises ValueError for an unknown name, a default given explicitly that breaks a constraint, or a constraint that
-        fewer than one configuration in 10,000 satisfies; TypeError for something that is no such function.
+        Raises ValueError for an unknown name, a default given explicitly that breaks a constraint, or a
+        constraint that fewer than one configuration in 10,000 satisfies; TypeError for something that is no
+        such function.
         """
         if not functions:
-            raise TypeError("constrain needs a function, such as `lambda young_mb, heap_mb: young_mb < heap_mb`.")
+            raise TypeError(
+                "constrain needs a function, such as `lambda young_mb, heap_mb: young_mb < heap_mb`."
+            )
         space = self
         for function in functions:
             added = predicate(function, self.parameters, self.contexts, "constraint")
@@ -114,7 +132,7 @@ class Space:
         fixed = {name: self.parameters[name].canonical(name, value) for name, value in values.items()}
         return self._with(fixed={**self.fixed, **fixed}, constraints=self.constraints)
 
-    # --- configurations ---------------------------------------------------------------------------------------------
+    # --- configurations ---
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,17 +141,18 @@ class Space:
 
     @property
     def default(self) -> dict[str, Any]:
-        """The configuration in use today: given defaults, else middles, moved to the nearest feasible one if need be."""
+        """The configuration in use today: given defaults, else middles (of the log range), feasible."""
         return {name: list(v) if isinstance(v, list) else v for name, v in self._default.items()}
 
     def validate(self, configuration: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
-        """`configuration` with plain Python values in the space's order, inactive parameters at their default.
+        """`configuration` with plain Python values in the space's order, inactive parameters at their
+        default.
 
-        Inactive and fixed parameters may be left out. With `strict=False` numbers out of range and configurations that
-        break a constraint are kept, as for runs that happened elsewhere.
+        Inactive and fixed parameters may be left out. With `strict=False` numbers out of range and
+        configurations that break a constraint are kept, as for runs that happened elsewhere.
 
-        Raises TypeError for a wrong type; ValueError for an unknown or missing name, a value out of range, a fixed
-        parameter at another value, or a broken constraint.
+        Raises TypeError for a wrong type; ValueError for an unknown or missing name, a value out of range, a
+        fixed parameter at another value, or a broken constraint.
         """
         if not isinstance(configuration, Mapping):
             raise TypeError(f"a configuration is a dict of {listed(self.names)}, got {configuration!r}.")
@@ -151,18 +170,22 @@ class Space:
             for constraint in self.constraints:
                 if not constraint(result):
                     culprits = {name: result[name] for name in constraint.names}
-                    raise ValueError(f"the configuration breaks the constraint `{constraint.text}`: {culprits}.")
+                    raise ValueError(
+                        f"the configuration breaks the constraint `{constraint.text}`: {culprits}."
+                    )
         return result
 
     def validate_context(self, context: Mapping[str, Any] | None) -> dict[str, float]:
-        """`context` with a plain float for each context of the space, in order. Raises ValueError for others."""
+        """`context` with a plain float for each context, in order. Raises ValueError for others."""
         given = {} if context is None else dict(context)
         for name in given:
-            if name not in self.contexts:
-                raise ValueError(f"{name!r} is no context.{nearest(name, self.contexts)} Contexts: {listed(self.contexts)}.")
+            check_context_name(name, self.contexts)
         for name in self.contexts:
             if name not in given:
-                raise ValueError(f"the context {name!r} is missing: give context={{{name!r}: ...}} ({self.contexts[name].text()}).")
+                raise ValueError(
+                    f"the context {name!r} is missing: give context={{{name!r}: ...}} "
+                    f"({self.contexts[name].text()})."
+                )
         return {name: kind.canonical(name, given[name]) for name, kind in self.contexts.items()}
 
     def in_range(self, configuration: Mapping[str, Any]) -> bool:
@@ -175,7 +198,7 @@ class Space:
         plain = self.validate(configuration, strict=False)
         return all(constraint(plain) for constraint in self.constraints)
 
-    # --- the unit cube ----------------------------------------------------------------------------------------------
+    # --- the unit cube ---
 
     @property
     def dimension(self) -> int:
@@ -200,7 +223,8 @@ class Space:
     def encode(self, configurations: Sequence[Mapping[str, Any]]) -> Floats:
         """Configurations as `validate` gives them to unit rows (configuration, coordinate).
 
-        Numbers out of range come to lie outside [0, 1], in order. `decode(encode([c])) == [c]` for c in range.
+        Numbers out of range come to lie outside [0, 1], in order. `decode(encode([c])) == [c]` for c in
+        range.
         """
         return self._cube.encode(configurations)
 
@@ -217,16 +241,18 @@ class Space:
     ) -> dict[str, Floats]:
         """What a model's functions receive: name -> (configuration,), or (configuration, n) for a simplex.
 
-        Numbers come in their unit, choices as positions, Booleans as 0/1, an Ordinal as its number or rank, inactive
-        parameters at their default. `context`: name -> number or (configuration,). `relax` leaves Integers unrounded.
+        Numbers come in their unit, choices as positions, Booleans as 0/1, an Ordinal as its number or rank,
+        inactive parameters at their default. `context`: name -> number or (configuration,). `relax` leaves
+        Integers unrounded.
         """
         return self._cube.wires(unit, context, relax=relax)
 
     def features(
         self, unit: ArrayLike, name: str, context: Mapping[str, Any] | None = None, *, relax: bool = False
     ) -> Floats:
-        """What a residual compares, (configuration, column): numbers scaled to [0, 1] (log where log), Booleans 0/1, choices
-        one-hot over sqrt(2), the shares of a simplex; inactive parameters at their default. Contexts likewise."""
+        """What a residual compares, (configuration, column): numbers scaled to [0, 1] (log where log),
+        Booleans 0/1, choices one-hot over sqrt(2), the shares of a simplex; inactive parameters at their
+        default. Contexts likewise."""
         return self._cube.features(unit, name, context, relax=relax)
 
     def feature_columns(self, name: str) -> int:
@@ -238,9 +264,8 @@ class Space:
         """Where (configuration,) parameter `name` matters; everywhere for unconditional ones and contexts."""
         self._cube.check_name(name)
         rows = self._cube.array(unit)
-        if name in self.parameters and name not in self._cube.conditions and name in self._conditions:
-            return np.full(len(rows), name in self._cube.slices or _is_true(self, name))
-        return self._cube.read(rows)[1].get(name, np.ones(len(rows), dtype=bool))
+        always = np.full(len(rows), name not in self._ruled_out)
+        return self._cube.read(rows)[1].get(name, always)
 
     def pullback(
         self,
@@ -250,11 +275,11 @@ class Space:
         *,
         relax: bool = False,
     ) -> Floats:
-        """Cotangents of `wires` (configuration,[ n]) and `features` (configuration, column), by name, to those of the unit
-        rows (configuration, coordinate): the transposed Jacobian times them.
+        """Cotangents of `wires` (configuration,[ n]) and `features` (configuration, column), by name, to
+        those of the unit rows (configuration, coordinate): the transposed Jacobian times them.
 
-        Zero for coordinates that do not move smoothly (`relax` counts Integers among those that do), for inactive
-        parameters, and for contexts and fixed parameters, which have no coordinate.
+        Zero for coordinates that do not move smoothly (`relax` counts Integers among those that do), for
+        inactive parameters, and for contexts and fixed parameters, which have no coordinate.
         """
         return self._cube.pullback(unit, wires or {}, features or {}, relax=relax)
 
@@ -268,12 +293,14 @@ class Space:
                 result &= constraint.holds(wires)
         return result
 
-    # --- sets of configurations -------------------------------------------------------------------------------------
+    # --- sets of configurations ---
 
     def sample(self, n: int, seed: Any) -> Floats:
-        """`n` feasible rows (n, coordinate) of a scrambled Sobol sequence, distinct while the space has that many.
+        """`n` feasible rows (n, coordinate) of a scrambled Sobol sequence, distinct while the space has that
+        many.
 
-        seed : an int, or a `numpy.random.Generator`. Raises ValueError if under 1 in 10,000 points is feasible.
+        seed : an int, or a `numpy.random.Generator`. Raises ValueError if under 1 in 10,000 points is
+            feasible.
         """
         return design.sample(self._cube, self.feasible, n, seed)
 
@@ -284,21 +311,21 @@ class Space:
     def neighbours(self, row: ArrayLike, rng: np.random.Generator, n: int) -> Floats:
         """Up to `n` feasible snapped rows (n, coordinate) near `row` (coordinate,), all different from it.
 
-        Every other choice, integers at +-1, 2, 4, ..., Gaussian steps of many sizes for floats; swaps, transfers and
-        disturbances of shares; and moves of two parameters at once.
+        Every other choice, integers at +-1, 2, 4, ..., Gaussian steps of many sizes for floats; swaps,
+        transfers and disturbances of shares; and moves of two parameters at once.
         """
         return design.neighbours(self._cube, self.feasible, np.asarray(row, dtype=np.float64), rng, n)
 
     @cached_property
     def size(self) -> int | float:
-        """How many configurations there are: exact up to 65,536 cells, beyond that the number of cells, which conditions
-        and constraints can only lower; infinite with a moving Float or Simplex."""
+        """How many configurations there are: exact up to 65,536 cells, beyond that the number of cells, which
+        conditions and constraints can only lower; infinite with a moving Float or Simplex."""
         cells = design.grid_size(self._cube)
         if cells > design.LARGEST_GRID or not (self._cube.conditions or self.constraints):
             return cells
         return len(design.grid(self._cube, self.feasible))
 
-    # --- for people and files ---------------------------------------------------------------------------------------
+    # --- for people and files ---
 
     def describe(self) -> list[str]:
         """A line for each parameter, context and constraint, such as `young_mb [4..80 MB, log]`."""
@@ -306,17 +333,19 @@ class Space:
 
     def to_spec(self) -> dict[str, Any]:
         """The space as plain values that JSON holds. Functions are there by their text only."""
-        return spec.to_spec({**self.parameters, **self.contexts}, self._conditions, self.fixed, self.constraints)
+        return spec.to_spec(
+            {**self.parameters, **self.contexts}, self._conditions, self.fixed, self.constraints
+        )
 
     @classmethod
     def from_spec(cls, content: Mapping[str, Any]) -> Space:
-        """The space that `to_spec` wrote. Raises ValueError if Python functions were in it: a file cannot hold those."""
+        """The space that `to_spec` wrote. Raises ValueError if it had Python functions."""
         parameters, fixed = spec.from_spec(content)
         space = cls(**parameters)
         return space.fix(**fixed) if fixed else space
 
     def fingerprint(self) -> str:
-        """A short text that is equal for equal spaces (functions: equal source and closed-over plain values)."""
+        """A short text, equal for equal spaces (functions: equal source and closed-over plain values)."""
         by_function = [c for name, c in self._conditions.items() if callable(self.parameters[name].when)]
         return spec.fingerprint(self.to_spec(), [*by_function, *self.constraints])
 
@@ -332,18 +361,22 @@ class Space:
     def __contains__(self, name: object) -> bool:
         return name in self.parameters or name in self.contexts
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    # --- inside ---
 
     _conditions: Mapping[str, Predicate]
     _cube: UnitCube
+    _ruled_out: frozenset[str]
     _default: dict[str, Any]
 
     def _check_parameter(self, name: str, lead: str = "") -> None:
         if name in self.contexts:
-            raise ValueError(f"{lead}{name!r} is a context, which the world sets: give it as context={{{name!r}: ...}}.")
+            raise ValueError(
+                f"{lead}{name!r} is a context, which the world sets: give it as context={{{name!r}: ...}}."
+            )
         if name not in self.parameters:
             raise ValueError(
-                f"{lead}{name!r} is no parameter.{nearest(name, self.parameters)} Parameters: {listed(self.parameters)}."
+                f"{lead}{name!r} is no parameter.{nearest(name, self.parameters)} "
+                f"Parameters: {listed(self.parameters)}."
             )
 
     def _value(self, name: str, given: Mapping[str, Any], active: bool, strict: bool) -> Any:
@@ -374,60 +407,18 @@ def _kind_hint(name: str, given: Any) -> str:
     return ""
 
 
-def _condition(
-    name: str, when: Any, parameters: Mapping[str, Parameter], contexts: Mapping[str, Context]
-) -> Predicate:
-    if isinstance(when, Mapping):
-        return equals(name, when, parameters, contexts)
-    if not callable(when):
-        raise TypeError(
-            f"when= of {name} must be a dict such as {{'gc': 'g1'}} or a function such as `lambda gc: gc == 'g1'`, got {when!r}."
-        )
-    return predicate(when, parameters, contexts, "condition")
-
-
-def _settle(
-    conditions: Mapping[str, Predicate], fixed: Mapping[str, Any], resting: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Predicate]]:
-    """What fixed values decide: the values of all parameters that never move, and the conditions still open."""
-    held = dict(fixed)
-    open_conditions: dict[str, Predicate] = {}
-    dead: set[str] = set()
-    for name in condition_order(conditions):
-        condition = conditions.get(name)
-        if condition is None:
-            continue
-        if any(parent in dead for parent in condition.names):
-            truth: bool | None = False
-        elif all(parent in fixed and parent not in open_conditions for parent in condition.names):
-            truth = condition(resting)
-        else:
-            truth = None
-        if truth is None:
-            open_conditions[name] = condition
-        elif not truth:
-            dead.add(name)
-            held.setdefault(name, resting[name])
-    return held, open_conditions
-
-
-def _is_true(space: Space, name: str) -> bool:
-    """Whether a condition that fixed values decide came out true."""
-    condition = space._conditions[name]
-    parents_true = all(p not in space._conditions or _is_true(space, p) for p in condition.names)
-    return parents_true and condition({n: space.fixed.get(n, p.default_value) for n, p in space.parameters.items()})
-
-
 def _default(space: Space) -> dict[str, Any]:
     """The default configuration. Raises ValueError where constraints leave none."""
     wanted = {name: space.fixed.get(name, p.default_value) for name, p in space.parameters.items()}
     if not space.constraints:
         return wanted
-    newest = space.constraints[-1]
+    newest = space.constraints[-1].text
     try:
         space.sample(8, seed=0)
     except design.Infeasible as error:
-        raise ValueError(f"with the constraint `{newest.text}` the space is practically infeasible: {error}") from error
+        raise ValueError(
+            f"with the constraint `{newest}` the space is practically infeasible: {error}"
+        ) from error
     broken = [constraint for constraint in space.constraints if not constraint(wanted)]
     if not broken:
         return wanted
@@ -435,25 +426,19 @@ def _default(space: Space) -> dict[str, Any]:
     for constraint in broken:
         if said.issuperset(constraint.names):
             values = ", ".join(f"{name}={wanted[name]!r}" for name in constraint.names)
-            raise ValueError(f"the default breaks the constraint `{constraint.text}`: {values}. Change the default or the constraint.")
-    return _nearest_feasible(space, wanted, said, newest)
-
-
-def _nearest_feasible(space: Space, wanted: dict[str, Any], said: set[str], newest: Predicate) -> dict[str, Any]:
-    """The design point nearest to `wanted` that keeps what was `said` and moves only what constraints speak of."""
-    centre = space.encode([wanted])
-    rows = space.sample(1024, seed=0)
+            raise ValueError(
+                f"the default breaks the constraint `{constraint.text}`: {values}. "
+                "Change the default or the constraint."
+            )
     concerned = {name for constraint in space.constraints for name in constraint.names}
-    for keep in (lambda name: name in said or name not in concerned, lambda name: name in said):
-        moved = rows.copy()
-        for name, block in space.slices.items():
-            if keep(name):
-                moved[:, block] = centre[:, block]
-        moved = space.snap(moved)
-        moved = moved[space.feasible(moved)]
-        if len(moved):
-            return space.decode(moved[[np.abs(moved - centre).sum(axis=1).argmin()]])[0]
+    for kept in (
+        said | (set(space.names) - concerned),
+        said,
+    ):  # move what no constraint speaks of only if need be
+        row = design.nearest_feasible(space._cube, space.feasible, space.encode([wanted]), kept)
+        if row is not None:
+            return space.decode(row)[0]
     raise ValueError(
-        f"no configuration keeps the given defaults of {listed(sorted(said))} and satisfies `{newest.text}`. "
+        f"no configuration keeps the given defaults of {listed(sorted(said))} and satisfies `{newest}`. "
         "Change a default or the constraint."
     )

@@ -66,16 +66,19 @@ def _when_spec(when: Any, condition: Predicate | None) -> Any:
     if not isinstance(when, Mapping):
         return {"function": condition.text, "parameters": list(condition.names)}
     many = (list, tuple, set, frozenset)
-    return {"equals": {parent: sorted(v, key=str) if isinstance(v, many) else v for parent, v in when.items()}}
+    return {
+        "equals": {parent: sorted(v, key=str) if isinstance(v, many) else v for parent, v in when.items()}
+    }
 
 
 def from_spec(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and fixed values of a spec. Raises ValueError where Python functions are needed, or for another version."""
+    """Parameters and fixed values of a spec. Raises ValueError for another version or one with functions."""
     if content.get("version") != VERSION:
         raise ValueError(f"expected a space of version {VERSION}, got version {content.get('version')!r}.")
     if content["constraints"]:
         raise ValueError(
-            f"this space has constraints, which are Python functions and not in the file: {content['constraints']}. "
+            "this space has constraints, which are Python functions and not in the file: "
+            f"{', '.join(content['constraints'])}. "
             "Build the space in Python; its fingerprint says whether it is the same."
         )
     parameters = {}
@@ -84,8 +87,8 @@ def from_spec(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         when = options.get("when")
         if when is not None and "function" in when:
             raise ValueError(
-                f"{entry['name']} has the condition `{when['function']}`, a Python function that is not in the file. "
-                "Build the space in Python, or write the condition as a dict."
+                f"{entry['name']} has the condition `{when['function']}`, a Python function that is not in "
+                "the file. Build the space in Python, or write the condition as a dict."
             )
         if when is not None:
             options["when"] = when["equals"]
@@ -99,5 +102,3 @@ def fingerprint(content: Mapping[str, Any], predicates: Sequence[Predicate]) -> 
     digests = [f"{p.role} {digest_of(p.function)}" for p in predicates]
     text = json.dumps(content, sort_keys=True, default=str) + "\n".join(digests)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
