@@ -207,6 +207,10 @@ class DAGModel:
                 names |= dict.fromkeys(part.residual.inputs or ())
         return tuple(names)
 
+    def inputs_of(self, name: str) -> tuple[str, ...]:
+        """Return the names of a node's residual inputs; empty for anything else."""
+        return tuple(item.name for item in self.nodes[name].inputs) if name in self.nodes else ()
+
     def _topological_order(self) -> tuple[str, ...]:
         position = {name: i for i, name in enumerate(self.parts)}
         waits = {name: {p for p in self.parents(name) if p in self.parts} for name in self.parts}
@@ -357,9 +361,8 @@ class DAGModel:
                 + (f" (with transform={node.transform!r} it must be {Transform(node.transform).domain})" if node.transform else "")
                 + ". Keep its priors away from where it has no value, or change the transform."
             )
-        low, high = np.quantile(transformed[finite], [0.25, 0.75])
-        scale = 1.0 if node.standardised else float(high - low) / 1.349 or float(np.std(transformed[finite])) or 1.0
         sampled = np.where(finite, transformed, np.median(transformed[finite]))
+        scale = 1.0 if node.standardised else prior_scale(sampled)
         jitter = np.random.default_rng(SEED).normal(size=sampled.shape) * 0.3 * scale
         self._prior_values = assemble(Transform(node.transform).inverse(sampled + jitter), n, node.over, self.sizes)
         return scale, mean
@@ -406,6 +409,16 @@ def generic_model(space: Space, objective: str, like: Node | None = None) -> DAG
     inputs = [*space.parameters, *space.contexts]
     options = {} if like is None else {"unit": like.unit, "transform": like.transform, "robust": like.robust}
     return DAGModel(space, [generic(objective, inputs, **options)])
+
+
+def prior_scale(transformed: np.ndarray) -> float:
+    """Return the scale of a node from prior draws of T(f) ``(draw, row)``: how far the configurations move it.
+
+    The typical spread over rows within a draw; where that is small against the prior's own spread (a constant), a quarter
+    of the latter.
+    """
+    low, high = np.quantile(transformed, [0.16, 0.84])
+    return max(float(np.median(transformed.std(axis=1))), 0.25 * float(high - low) / 2.0) or 1.0
 
 
 def draw_prior(variables: Mapping[str, TensorVariable], draws: int, seed: int) -> dict[str, np.ndarray]:

@@ -33,7 +33,7 @@ def residual_priors(node: Node, scale: float, n_inputs: int) -> tuple[TensorVari
     elif node.standardised:
         amplitude = pm.LogNormal("amplitude", 0.0, 0.7)
     else:
-        amplitude = pm.HalfNormal("amplitude", 0.5 * scale)
+        amplitude = pm.HalfStudentT("amplitude", nu=4, sigma=0.1 * scale)
     dims = (f"{node.name}_input",)
     if gp.lengthscale is None:
         location = np.sqrt(2.0) + 0.5 * np.log(n_inputs)
@@ -48,4 +48,4 @@ def noise_prior(node: Node, scale: float) -> TensorVariable:
     """Register the standard deviation of run-to-run variation (on the transformed scale) in the current model."""
     if node.noise is not None:
         return register(pm.modelcontext(None), node.noise, "noise")
-    return pm.HalfNormal("noise", 0.3 if node.standardised else 0.25 * scale)
+    return pm.HalfNormal("noise", 0.3 if node.standardised else 0.1 * scale)

@@ -51,3 +51,15 @@ def _pick(value: np.ndarray, dims: tuple[str, ...], remaining: tuple[str, ...], 
 def assemble(row_values: np.ndarray, n_configurations: int, over: tuple[str, ...], sizes: Mapping[str, int]) -> np.ndarray:
     """Invert :func:`every_row`: ``(draw, row)`` becomes ``(draw, configuration, *over)``."""
     return row_values.reshape(len(row_values), n_configurations, *(sizes[dim] for dim in over))
+
+
+def scatter(
+    slope: np.ndarray, shape: tuple[int, ...], dims: tuple[str, ...], remaining: tuple[str, ...], rows: Rows
+) -> np.ndarray:
+    """The adjoint of :func:`arrive`: add ``(draw, row, *remaining)`` up into ``(draw, *shape)``, shape (configuration, *dims)."""
+    indexed = [dim for dim in dims if dim not in remaining]
+    order = [dims.index(dim) for dim in [*indexed, *(dim for dim in dims if dim in remaining)]]
+    total = np.zeros((len(slope), shape[0], *(shape[1 + axis] for axis in order)))
+    where = (slice(None), rows.configuration, *(rows.elements[dim] for dim in indexed))
+    np.add.at(total, where, slope)
+    return np.transpose(total, [0, 1, *(2 + order.index(axis) for axis in range(len(dims)))])

@@ -80,7 +80,8 @@ class Evaluator:
             wires = inputs[len(self.variables) : len(self.variables) + len(self.keys)]
             slopes = pytensor.grad(total, wires, disconnected_inputs="ignore", return_disconnected="zero")
             self._pullback = self._compile([*inputs, *weights], slopes)
-        arguments, shape = self._arguments(variables, values, elements, rows)
+        draws = max(len(cotangent) for cotangent in cotangents)
+        arguments, shape = self._arguments(variables, values, elements, rows, draws)
         weights = [np.broadcast_to(weight, (*shape, *weight.shape[2:])) for weight in cotangents]
         with np.errstate(all="ignore"):
             results = self._pullback(*arguments, *map(np.ascontiguousarray, weights))
@@ -112,9 +113,10 @@ class Evaluator:
         values: Values,
         elements: Mapping[str, np.ndarray] | None,
         rows: int,
+        draws: int = 1,
     ) -> tuple[list[np.ndarray], tuple[int, int]]:
         draws = max(
-            [len(variables[name]) for name in self.variables] + [len(values[key]) for key in self.keys] + [1]
+            [len(variables[name]) for name in self.variables] + [len(values[key]) for key in self.keys] + [draws]
         )
         arguments = [np.asarray(variables[name], float)[:, None] for name in self.variables]
         for key in self.keys:

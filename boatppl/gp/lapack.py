@@ -87,20 +87,17 @@ def solve_lower(L, X, transposed):
 
 
 @njit(cache=True, nogil=True)
-def gram(X, out):
-    """Write X X^T into the lower triangle of ``out`` (row, row), X (row, point)."""
+def add_gram(X, out):
+    """Add X X^T to the lower triangle of ``out`` (row, row), X (row, point)."""
     letters = np.empty(2, np.uint8)  # triangle, transposition
     letters[0] = _UPPER
     letters[1] = np.uint8(ord("T"))
     integers = np.empty(2, np.int32)
     integers[0] = X.shape[0]
     integers[1] = X.shape[1]
-    factors = np.empty(2)
-    factors[0] = 1.0
-    factors[1] = 0.0
+    one = np.ones(1)
     letter = letters.ctypes.data
     rows = integers.ctypes.data
     points = rows + 4
-    factor = factors.ctypes.data
-    x_data, out_data = X.ctypes.data, out.ctypes.data
-    _dsyrk(letter, letter + 1, rows, points, factor, x_data, points, factor + 8, out_data, rows)
+    x_data, out_data, factor = X.ctypes.data, out.ctypes.data, one.ctypes.data
+    _dsyrk(letter, letter + 1, rows, points, factor, x_data, points, factor, out_data, rows)
