@@ -1,0 +1,82 @@
+"""Acquisition functions: pure functions of predictions. Every one is for minimisation and is larger where better."""
+
+import numpy as np
+from scipy.special import erfcx, log_ndtr, logsumexp
+
+LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
+C2 = 0.5 * np.log(np.pi / 2.0)
+
+
+def log_improvement(z: np.ndarray) -> np.ndarray:
+    """Return ``log(phi(z) + z Phi(z))``, stable for any z (Ament et al. 2023, eq. 9)."""
+    z = np.asarray(z, float)
+    high, low = np.maximum(z, -1.0), np.minimum(z, -1.0)
+    with np.errstate(all="ignore"):
+        upper = np.log(np.exp(-0.5 * high**2 - LOG_SQRT_2PI) + high * np.exp(log_ndtr(high)))
+        tail = np.log(erfcx(-low / np.sqrt(2.0)) * np.abs(low)) + C2
+        lower = -0.5 * low**2 - LOG_SQRT_2PI + np.log(-np.expm1(np.minimum(tail, -1e-300)))
+        far = -0.5 * low**2 - LOG_SQRT_2PI - 2.0 * np.log(np.abs(low))
+    return np.where(z > -1.0, upper, np.where(low < -1e5, far, lower))
+
+
+def log_expected_improvement(mean: np.ndarray, variance: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return each draw's log expected improvement below ``best``.
+
+    Shapes: mean and variance ``(draw, configuration)``, best ``(draw,)`` or ``(draw, 1)``; result ``(draw, configuration)``.
+    With zero variance it is the log of the plain improvement. (Jones et al. 1998; in log space Ament et al. 2023.)
+    """
+    best = np.reshape(best, (-1, 1))
+    spread = np.sqrt(np.maximum(variance, 0.0))
+    gain = best - mean
+    with np.errstate(all="ignore"):
+        certain = np.log(np.maximum(gain, 0.0))
+        uncertain = np.log(spread) + log_improvement(gain / spread)
+    return np.where(spread > 0.0, uncertain, certain)
+
+
+def log_expected_improvement_slopes(
+    mean: np.ndarray, variance: np.ndarray, best: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return d logEI / d mean and d logEI / d variance, shaped as mean; zero where the variance is zero."""
+    spread = np.sqrt(np.maximum(variance, 1e-300))
+    z = (np.reshape(best, (-1, 1)) - mean) / spread
+    log_h = log_improvement(z)
+    with np.errstate(all="ignore"):
+        d_mean = -np.exp(log_ndtr(z) - log_h) / spread
+        d_spread = np.exp(-0.5 * z**2 - LOG_SQRT_2PI - log_h) / spread
+    d_variance = d_spread / (2.0 * spread)
+    there = (variance > 0.0) & np.isfinite(d_mean) & np.isfinite(d_variance)
+    return np.where(there, d_mean, 0.0), np.where(there, d_variance, 0.0)
+
+
+def average(log_values: np.ndarray) -> np.ndarray:
+    """Return the log of the mean over draws of ``exp(log_values (draw, configuration))``: shape ``(configuration,)``.
+
+    A draw that is not a number at a configuration promises nothing there.
+    """
+    filled = np.where(np.isnan(log_values), -np.inf, log_values)
+    return logsumexp(filled, axis=0) - np.log(len(filled))
+
+
+def shares(log_values: np.ndarray) -> np.ndarray:
+    """Return d average / d log_values ``(draw, configuration)``: each draw's share of the average."""
+    filled = np.where(np.isnan(log_values), -np.inf, log_values)
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.exp(filled - logsumexp(filled, axis=0)))
+
+
+def smoothing(values: np.ndarray) -> np.ndarray:
+    """Return a variance ``(draw, 1)`` that smooths a Monte-Carlo improvement: 1 % of each draw's spread, squared."""
+    spread = np.nanstd(values, axis=1, keepdims=True)
+    return np.square(0.01 * np.where(spread > 0, spread, 1.0))
+
+
+def probability_of_improvement(mean: np.ndarray, variance: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return the probability ``(configuration,)`` of a noise-free value below each draw's best, over draws."""
+    spread = np.sqrt(np.maximum(variance, 1e-300))
+    return np.nanmean(np.exp(log_ndtr((np.reshape(best, (-1, 1)) - mean) / spread)), axis=0)
+
+
+def posterior_mean(mean: np.ndarray) -> np.ndarray:
+    """Return minus the mean over draws ``(configuration,)``: choosing by it only exploits."""
+    return -np.nanmean(mean, axis=0)

@@ -1,0 +1,332 @@
+"""Draws through the DAG: configurations -> values of every node, and back again for the search's gradient.
+
+A draw is ``(theta, amplitude, lengthscale, noise)`` of every block. Given a draw, each node in order is
+
+    ``T(y) = T(f(wires)) + g(z) + noise``
+
+where ``g`` has a conditional mean and variance at ``z``. Parents pass on *measured* values, noise included, with common
+random numbers: a :class:`Luck` holds one standard normal a draw (and element) for the residual and one for the noise, the
+same at every configuration, so each draw is a smooth function of the configuration.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from boatppl.compile.density import DEGREES_OF_FREEDOM
+from boatppl.dag import DAGModel, NodeGraph
+from boatppl.gp.conditional import Conditional
+from boatppl.gp.kernel import KINDS
+from boatppl.infer import BlockPosterior
+from boatppl.rows import Rows, arrive, assemble, every_row, scatter
+from boatppl.table import Table, residual_features
+from boatppl.transform import Transform
+from boatppl.wiring import Key
+
+
+@dataclass(frozen=True, eq=False)
+class NodeDraws:
+    """One node under every draw: its variables ``(draw, *shape)`` and its residual given the measurements."""
+
+    graph: NodeGraph
+    table: Table
+    variables: Mapping[str, np.ndarray]
+    residual: Conditional | None
+
+    @property
+    def transform(self) -> Transform:
+        return self.table.transform
+
+
+@dataclass(frozen=True, eq=False)
+class Luck:
+    """Common random numbers: standard normals name -> ``(draw, *over)``; noise is Student-t for robust nodes."""
+
+    residual: Mapping[str, np.ndarray]
+    noise: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class NodeStep:
+    """What one node's step of a propagation computed, all ``(draw, row)`` unless said otherwise."""
+
+    rows: Rows
+    wires: Mapping[Key, np.ndarray]
+    Z: np.ndarray  # (draw or 1, row, column)
+    mean: np.ndarray  # of T(y): parametric part and residual
+    variance: np.ndarray  # of the residual
+    noise: np.ndarray  # standard deviation
+
+
+@dataclass(frozen=True, eq=False)
+class Propagation:
+    """The values of every quantity at some configurations: name -> ``(draw or 1, configuration, *dims)``."""
+
+    unit: np.ndarray
+    contexts: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+    steps: Mapping[str, NodeStep]
+    target: str
+
+    def objective(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance ``(draw, configuration)`` of the target given its parents, on its transformed scale.
+
+        A derived target has no variance of its own.
+        """
+        if self.target in self.steps:
+            return self.steps[self.target].mean, self.steps[self.target].variance
+        value = self.values[self.target]
+        return value, np.zeros_like(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """The posterior of a whole model given its measurements: every block's draws, ready to be propagated."""
+
+    model: DAGModel
+    nodes: Mapping[str, NodeDraws]
+    blocks: Sequence[BlockPosterior]
+    draws: int
+
+    def luck(self, seed: int | Sequence[int]) -> Luck:
+        """Return fresh common random numbers; the same seed gives the same."""
+        rng = np.random.default_rng(seed)
+        residual, noise = {}, {}
+        for name in self.model.order:
+            if name in self.nodes:
+                node = self.nodes[name].graph.node
+                shape = (self.draws, *(self.model.sizes[dim] for dim in node.over))
+                residual[name] = rng.normal(size=shape)
+                noise[name] = rng.normal(size=shape)
+                scale = rng.chisquare(DEGREES_OF_FREEDOM, size=shape) / DEGREES_OF_FREEDOM
+                if node.robust:
+                    noise[name] = noise[name] / np.sqrt(scale)
+        return Luck(residual, noise)
+
+    def propagate(
+        self, unit: np.ndarray, target: str, luck: Luck, contexts: Mapping[str, np.ndarray] | None = None
+    ) -> Propagation:
+        """Push every draw through the DAG up to ``target`` at configurations ``unit (configuration, coordinate)``."""
+        model = self.model
+        values = dict(model.inputs(unit, contexts))
+        steps: dict[str, NodeStep] = {}
+        for name in needed(model, target):
+            if name in model.derived:
+                values[name] = model.evaluate_derived(name, values)
+                continue
+            step = self.step(name, values, unit, contexts or {})
+            steps[name] = step
+            if name != target:
+                values[name] = self.measured(name, step, luck, len(unit))
+        return Propagation(unit, contexts or {}, values, steps, target)
+
+    def step(
+        self, name: str, values: Mapping[str, np.ndarray], unit: np.ndarray, contexts: Mapping[str, np.ndarray]
+    ) -> NodeStep:
+        """Compute one node at some configurations given the values of its parents."""
+        draws, model = self.nodes[name], self.model
+        graph, over = draws.graph, draws.graph.node.over
+        rows = every_row(len(unit), over, model.sizes)
+        wires = arrive(values, graph.evaluator.keys, model.sources, rows)
+        mean, noise = graph.evaluator(draws.variables, wires, rows.elements, len(rows))
+        mean = (mean - draws.transform.location) / draws.transform.spread if not graph.node.standardised else mean
+        mean, noise = (np.broadcast_to(array, (self.draws, len(rows))) for array in (mean, noise))
+        Z = residual_features(model, graph, values, unit, contexts, self.transforms, rows)
+        if draws.residual is None:
+            return NodeStep(rows, wires, Z, mean, np.zeros_like(mean), noise)
+        shift, variance = draws.residual.predict(Z)
+        return NodeStep(rows, wires, Z, mean + shift, variance, noise)
+
+    @property
+    def transforms(self) -> dict[str, Transform]:
+        """The transform of every node."""
+        return {name: draws.transform for name, draws in self.nodes.items()}
+
+    def measured(self, name: str, step: NodeStep, luck: Luck, n: int) -> np.ndarray:
+        """Return what a run would measure ``(draw, configuration, *over)`` under the given luck."""
+        over, sizes = self.nodes[name].graph.node.over, self.model.sizes
+        residual, noise = (_tile(array[name], n) for array in (luck.residual, luck.noise))
+        transformed = step.mean + np.sqrt(step.variance) * residual + step.noise * noise
+        return assemble(self.transforms[name].inverse(transformed), n, over, sizes)
+
+    def realise(
+        self,
+        unit: np.ndarray,
+        target: str,
+        luck: Luck,
+        seed: int | Sequence[int],
+        contexts: Mapping[str, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, "Posterior"]:
+        """Sample every residual jointly at some configurations and condition on the samples.
+
+        Returns the target's noise-free value ``(draw, configuration)`` on its transformed scale (a derived target's own
+        value), and the posterior whose residuals pass through these samples: there, propagation is certain up to noise.
+        This is the noisy expected improvement's joint step (Letham et al. 2019, sec. 3.3), along the DAG.
+        """
+        rng = np.random.default_rng(seed)
+        model, contexts = self.model, contexts or {}
+        values, nodes = dict(model.inputs(unit, contexts)), dict(self.nodes)
+        for name in needed(model, target):
+            if name in model.derived:
+                values[name] = model.evaluate_derived(name, values)
+                continue
+            step, draws = self.step(name, values, unit, contexts), self.nodes[name]
+            mean = step.mean
+            normals = rng.normal(size=mean.shape)
+            if draws.residual is not None:
+                sampled, extended = draws.residual.extend(step.Z, normals)
+                mean = mean - draws.residual.predict(step.Z)[0] + sampled
+                nodes[name] = replace(draws, residual=extended)
+            if name == target:
+                return mean, replace(self, nodes=nodes)
+            certain = replace(step, mean=mean, variance=np.zeros_like(mean))
+            values[name] = self.measured(name, certain, luck, len(unit))
+        return np.broadcast_to(values[target], (self.draws, len(unit))), replace(self, nodes=nodes)
+
+    def pullback(self, forward: Propagation, luck: Luck, d_mean: np.ndarray, d_variance: np.ndarray) -> np.ndarray:
+        """Return the gradient ``(configuration, coordinate)`` of ``sum(d_mean mean + d_variance variance)``.
+
+        ``mean`` and ``variance`` are :meth:`Propagation.objective`'s. Reverse mode through the DAG, Integers relaxed.
+        """
+        gradient = _Gradient(self, forward, luck)
+        return gradient.run(d_mean, d_variance)
+
+
+def condition(model: DAGModel, tables: Mapping[str, Table], blocks: Sequence[BlockPosterior]) -> Posterior:
+    """Return the posterior of a model from its blocks' draws and its nodes' tables."""
+    nodes = {}
+    for block in blocks:
+        for graph in block.density.block.nodes:
+            nodes[graph.name] = _node_draws(graph, tables[graph.name], block)
+    return Posterior(model, nodes, tuple(blocks), min(block.draws for block in blocks))
+
+
+def _node_draws(graph: NodeGraph, table: Table, block: BlockPosterior) -> NodeDraws:
+    variables = {name: block.variables[name] for name in graph.variables}
+    if not graph.inputs:
+        return NodeDraws(graph, table, variables, None)
+    wires = {key: value[None] for key, value in table.wires.items()}
+    mean, noise = graph.evaluator(variables, wires, table.rows.elements, len(table))
+    shape = (block.draws, len(table))
+    variance = np.broadcast_to(noise, shape) ** 2
+    if graph.name in block.scales:
+        variance = variance / block.scales[graph.name]
+    residual = Conditional.from_data(
+        KINDS[graph.node.residual.kernel],
+        table.Z,
+        table.groups,
+        block.variables[f"{graph.prefix}amplitude"],
+        block.variables[f"{graph.prefix}lengthscale"].reshape(block.draws, -1),
+        variance,
+        table.y - np.broadcast_to(mean, shape),
+    )
+    return NodeDraws(graph, table, variables, residual)
+
+
+def needed(model: DAGModel, target: str) -> list[str]:
+    """Return the nodes and derived quantities that ``target`` depends on, itself included, in order."""
+    wanted, stack = set(), [target]
+    while stack:
+        name = stack.pop()
+        if name in model.parts and name not in wanted:
+            wanted.add(name)
+            stack += model.parents(name)
+            stack += model.inputs_of(name)
+    return [name for name in model.order if name in wanted and (name in model.nodes or name in model.derived)]
+
+
+def _tile(luck: np.ndarray, n: int) -> np.ndarray:
+    """``(draw, *over)`` -> ``(draw, row)``, the same for every configuration."""
+    flat = luck.reshape(len(luck), 1, -1)
+    return np.broadcast_to(flat, (len(luck), n, flat.shape[-1])).reshape(len(luck), -1)
+
+
+class _Gradient:
+    """Reverse mode through one propagation: adjoints of every quantity, from the target back to the unit cube."""
+
+    def __init__(self, posterior: Posterior, forward: Propagation, luck: Luck) -> None:
+        self.posterior, self.model = posterior, posterior.model
+        self.forward, self.luck = forward, luck
+        self.n = len(forward.unit)
+        self.adjoint: dict[str, np.ndarray] = {}  # name -> (draw, configuration, *dims)
+        self.features: dict[str, np.ndarray] = {}  # parameter -> (configuration, column)
+
+    def run(self, d_mean: np.ndarray, d_variance: np.ndarray) -> np.ndarray:
+        target = self.forward.target
+        for name in reversed(needed(self.model, target)):
+            if name == target and name in self.forward.steps:
+                self._node(name, d_mean, d_variance, np.zeros_like(d_mean))
+            elif name in self.forward.steps:
+                if name in self.adjoint:
+                    self._node(name, *self._of_measured(name))
+            else:
+                self._derived(name, d_mean if name == target else self.adjoint.get(name))
+        wires = {n: a.sum(axis=0) for n, a in self.adjoint.items() if n in self.model.space.parameters}
+        return self.model.space.pullback(self.forward.unit, wires, self.features, relax=True)
+
+    def _of_measured(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Adjoints of mean, variance and noise ``(draw, row)`` of a parent from the adjoint of its measured value."""
+        step, transform = self.forward.steps[name], self.posterior.transforms[name]
+        slope = transform.slope(self.forward.values[name]).reshape(step.mean.shape)
+        d_transformed = self.adjoint[name].reshape(step.mean.shape) / np.maximum(slope, 1e-300)
+        residual, noise = (_tile(array[name], self.n) for array in (self.luck.residual, self.luck.noise))
+        spread = np.sqrt(np.maximum(step.variance, 1e-300))
+        d_variance = np.where(step.variance > 1e-14, d_transformed * residual / (2 * spread), 0.0)
+        return d_transformed, d_variance, d_transformed * noise
+
+    def _node(self, name: str, d_mean: np.ndarray, d_variance: np.ndarray, d_noise: np.ndarray) -> None:
+        draws, step = self.posterior.nodes[name], self.forward.steps[name]
+        outputs = [d_mean if draws.graph.node.standardised else d_mean / draws.transform.spread, d_noise]
+        slopes = draws.graph.evaluator.pullback(
+            draws.variables, step.wires, outputs, step.rows.elements, len(step.rows)
+        )
+        for key, slope in slopes.items():
+            self._add(key, slope, step.rows)
+        if draws.residual is not None:
+            self._inputs(draws, step, draws.residual.pullback(step.Z, d_mean, d_variance))
+
+    def _inputs(self, draws: NodeDraws, step: NodeStep, d_Z: np.ndarray) -> None:
+        """Distribute the adjoint of the residual's inputs ``(draw, row, column)``."""
+        over = draws.graph.node.over
+        for number, item in enumerate(draws.graph.inputs):
+            part = d_Z[..., draws.table.groups == number]
+            source = self.model.sources[item.name]
+            remaining = tuple(dim for dim in source.dims if dim not in over)
+            if item.kind == "parameter":
+                self._feature(item.name, part.sum(axis=0), source.dims, remaining, step.rows)
+            elif item.kind == "node":
+                shape = (*part.shape[:2], *(self.model.sizes[dim] for dim in remaining))
+                [value] = arrive(self.forward.values, [Key(item.name, remaining)], self.model.sources, step.rows).values()
+                slope = self.posterior.transforms[item.name].slope(value)
+                self._add(Key(item.name, remaining), part.reshape(shape) / item.width * slope, step.rows)
+
+    def _feature(
+        self, name: str, slope: np.ndarray, dims: tuple[str, ...], remaining: tuple[str, ...], rows: Rows
+    ) -> None:
+        """Add the adjoint ``(row, column)`` of a parameter's features."""
+        width = self.model.space.feature_columns(name)
+        total = self.features.setdefault(name, np.zeros((self.n, width)))
+        if dims and not remaining:
+            np.add.at(total, (rows.configuration, rows.elements[dims[0]]), slope[:, 0])
+        else:
+            np.add.at(total, rows.configuration, slope)
+
+    def _derived(self, name: str, adjoint: np.ndarray | None) -> None:
+        if adjoint is None:
+            return
+        evaluator, over = self.model.derived[name], self.model.parts[name].over
+        rows = every_row(self.n, over, self.model.sizes)
+        wires = arrive(self.forward.values, evaluator.keys, self.model.sources, rows)
+        inner = adjoint.shape[2 + len(over) :]
+        slopes = evaluator.pullback({}, wires, [adjoint.reshape(len(adjoint), len(rows), *inner)], rows.elements, len(rows))
+        for key, slope in slopes.items():
+            self._add(key, slope, rows)
+
+    def _add(self, key: Key, slope: np.ndarray, rows: Rows) -> None:
+        if self.model.sources[key.name].kind in ("context", "data"):
+            return
+        dims = self.model.sources[key.name].dims
+        shape = (self.n, *(self.model.sizes[dim] for dim in dims))
+        scattered = scatter(slope, shape, dims, key.dims, rows)
+        self.adjoint[key.name] = self.adjoint[key.name] + scattered if key.name in self.adjoint else scattered
