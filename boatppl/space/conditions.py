@@ -27,7 +27,7 @@ def condition_of(
 def settle(
     conditions: Mapping[str, Predicate], fixed: Mapping[str, Any], resting: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Predicate], set[str]]:
-    """What fixed values decide: the values of all that never moves, the conditions still open, what is ruled out.
+    """What fixed values decide: values that never move, conditions still open, names ruled out.
 
     A parameter whose condition the fixed values rule out never moves; one whose condition they meet loses it.
     """

@@ -87,7 +87,7 @@ def sample(cube: UnitCube, feasible: Feasible, n: int, seed: Any) -> Floats:
 
 def _from_sobol(cube: UnitCube, feasible: Feasible, n: int, rng: np.random.Generator) -> Floats:
     """Up to `n` distinct feasible rows; gives up on finding more when the draws stop yielding new ones."""
-    sequence = qmc.Sobol(cube.dimension, scramble=True, rng=rng)
+    sequence = qmc.Sobol(cube.dimension, scramble=True, rng=np.random.default_rng(rng.integers(2**63)))
     small = grid_size(cube) <= LARGEST_GRID
     found = np.empty((0, cube.dimension))
     drawn = hits = 0

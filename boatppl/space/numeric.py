@@ -176,8 +176,10 @@ class Float:
         return self.low * (1.0 - u) + self.high * u
 
     def to_unit(self, wire: Floats) -> Floats:
-        """Wires to the unit block (configuration, width)."""
-        return self.feature(wire)
+        """Wires to the unit block (configuration, 1), in [0, 1] exactly where the value is in range."""
+        unit = self.feature(wire)
+        inside = (wire >= self.low) & (wire <= self.high)
+        return np.where(inside[:, None], np.clip(unit, 0.0, 1.0), unit)
 
     def snap(self, unit: Floats) -> Floats:
         """The unit block a configuration is encoded as; idempotent."""

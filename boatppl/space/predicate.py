@@ -118,7 +118,7 @@ def predicate(
     for name in names:
         if name in contexts:
             raise ValueError(
-                f"the {role} `{text}` uses {name!r}, which is a context: unknown when configurations are chosen. "
+                f"the {role} `{text}` uses {name!r}, which is a context: unknown when a tuner chooses. "
                 "Use parameters only."
             )
         if name not in known:
@@ -132,7 +132,7 @@ def predicate(
 def equals(
     name: str, when: Mapping[str, Any], known: Mapping[str, Parameter], contexts: Mapping[str, Any]
 ) -> Predicate:
-    """The condition of parameter `name` given as `{"gc": "g1"}`, or with a list of values; all names must agree."""
+    """The condition of parameter `name` given as `{"gc": "g1"}`, or with lists; all names must agree."""
     if not when:
         raise ValueError(f"when= of {name} is empty. Leave it out, or name a parent: when={{'gc': 'g1'}}.")
     allowed: dict[str, list[Any]] = {}

@@ -153,7 +153,7 @@ class Simplex:
         return f"{self.n} shares" + (f" over {self.dim}" if self.dim else "")
 
     def _stick(self, unit: Floats) -> tuple[Floats, Floats]:
-        """Parts kept at each break (configuration, n - 1), what is left before each piece (configuration, n)."""
+        """Parts kept at each break (configuration, n - 1), what is left before each (configuration, n)."""
         kept = np.clip(unit, 0.0, 1.0) ** (1.0 / self._pieces_after)
         before = np.concatenate([np.ones((len(unit), 1)), np.cumprod(kept, axis=1)], axis=1)
         return kept, before

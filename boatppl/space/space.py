@@ -26,8 +26,12 @@ class Space:
     A space never changes: `constrain` and `fix` return new ones. Names are wires, so they must be
     identifiers.
 
-    >>> space = Space(young_mb=Integer(4, 80, log=True, unit="MB"), gc=Categorical(["serial", "g1"]),
-    ...               region_mb=Ordinal([1, 2, 4], when={"gc": "g1"}))
+    >>> from boatppl.space import Categorical, Integer, Ordinal, Space
+    >>> space = Space(
+    ...     young_mb=Integer(4, 80, log=True, unit="MB"),
+    ...     gc=Categorical(["serial", "g1"]),
+    ...     region_mb=Ordinal([1, 2, 4], when={"gc": "g1"}),
+    ... )
     >>> space.default
     {'young_mb': 18, 'gc': 'serial', 'region_mb': 2}
     >>> space.decode([[0.0, 0.9, 0.9]])
@@ -412,16 +416,7 @@ def _default(space: Space) -> dict[str, Any]:
     wanted = {name: space.fixed.get(name, p.default_value) for name, p in space.parameters.items()}
     if not space.constraints:
         return wanted
-    newest = space.constraints[-1].text
-    try:
-        space.sample(8, seed=0)
-    except design.Infeasible as error:
-        raise ValueError(
-            f"with the constraint `{newest}` the space is practically infeasible: {error}"
-        ) from error
     broken = [constraint for constraint in space.constraints if not constraint(wanted)]
-    if not broken:
-        return wanted
     said = {name for name, p in space.parameters.items() if name in space.fixed or p.default is not None}
     for constraint in broken:
         if said.issuperset(constraint.names):
@@ -430,6 +425,15 @@ def _default(space: Space) -> dict[str, Any]:
                 f"the default breaks the constraint `{constraint.text}`: {values}. "
                 "Change the default or the constraint."
             )
+    newest = space.constraints[-1].text
+    try:
+        space.sample(8, seed=0)
+    except design.Infeasible as error:
+        raise ValueError(
+            f"with the constraint `{newest}` the space is practically infeasible: {error}"
+        ) from error
+    if not broken:
+        return wanted
     concerned = {name for constraint in space.constraints for name in constraint.names}
     for kept in (
         said | (set(space.names) - concerned),
