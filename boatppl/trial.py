@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from boatppl.words import listed, nearest
 
-__all__ = ["MeasurementError", "State", "Trial", "Trials", "validate_measurements"]
+__all__ = ["MeasurementError", "State", "Trial", "Trials", "from_json", "to_json", "validate_measurements"]
 
 Measurement = float | NDArray[np.float64]  # () or the shape of the node's dims
 Record = dict[str, Any]  # what json.dumps(allow_nan=False) takes
@@ -173,7 +173,7 @@ class Trial:
 
     def to_record(self) -> Record:
         """Give a JSON-able dict from which :meth:`from_record` makes an equal trial, every float exact."""
-        record = {f.name: _encode(getattr(self, f.name)) for f in fields(self)}
+        record = {f.name: to_json(getattr(self, f.name)) for f in fields(self)}
         for name in ("started", "finished"):
             time = getattr(self, name)
             record[name] = None if time is None else time.astimezone(UTC).isoformat()
@@ -195,7 +195,7 @@ class Trial:
                 f"This is no record of a trial: missing {missing}, unknown {unknown}. Expected what "
                 f"Trial.to_record wrote; a newer boatppl may have written this one."
             )
-        values = {name: _decode(value) for name, value in record.items()}
+        values = {name: from_json(value) for name, value in record.items()}
         for name in ("started", "finished"):
             values[name] = None if record[name] is None else datetime.fromisoformat(record[name])
         return cls(**values)
@@ -451,19 +451,36 @@ def _same(a: Any, b: Any) -> bool:
 # non-finite floats that Python's json writes by default are read by nothing else.
 
 
-def _encode(value: Any) -> Any:
+def to_json(value: Any) -> Any:
+    """Give what ``json.dumps(allow_nan=False)`` takes and :func:`from_json` turns back, every float exact.
+
+    Takes numbers, text, lists, tuples, dicts by name, numeric arrays and what converts to one; datetimes
+    become text.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+
+    Examples
+    --------
+    >>> from_json(to_json({"share": (0.1, np.float64(0.9))}))
+    {'share': (0.1, 0.9)}
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": str(value)}
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if hasattr(value, "__array__"):
+        value = np.asarray(value)  # pandas and xarray: their labels are the model's, not the trial's
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
-        return {"$array": _encode(value.tolist()), "dtype": value.dtype.str, "shape": list(value.shape)}
+        return {"$array": to_json(value.tolist()), "dtype": value.dtype.str, "shape": list(value.shape)}
     if isinstance(value, tuple):
-        return {"$tuple": [_encode(item) for item in value]}
+        return {"$tuple": [to_json(item) for item in value]}
     if isinstance(value, list):
-        return [_encode(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
@@ -472,22 +489,23 @@ def _encode(value: Any) -> Any:
             raise TypeError(
                 f"A trial's dicts have names without $ in front for keys; got {_shown(wrong[0])}."
             )
-        return {key: _encode(item) for key, item in value.items()}
+        return {key: to_json(item) for key, item in value.items()}
     raise TypeError(
         f"A trial is kept as plain values (numbers, text, lists, dicts, arrays); got {_shown(value)}. "
         f"Convert it before it goes into a configuration or a suggestion."
     )
 
 
-def _decode(value: Any) -> Any:
+def from_json(value: Any) -> Any:
+    """Give back what :func:`to_json` was given: arrays, tuples and non-finite floats included."""
     if isinstance(value, list):
-        return [_decode(item) for item in value]
+        return [from_json(item) for item in value]
     if not isinstance(value, dict):
         return value
     if "$float" in value:
         return float(value["$float"])
     if "$tuple" in value:
-        return tuple(_decode(item) for item in value["$tuple"])
+        return tuple(from_json(item) for item in value["$tuple"])
     if "$array" in value:
-        return np.array(_decode(value["$array"]), dtype=value["dtype"]).reshape(value["shape"])
-    return {key: _decode(item) for key, item in value.items()}
+        return np.array(from_json(value["$array"]), dtype=value["dtype"]).reshape(value["shape"])
+    return {key: from_json(item) for key, item in value.items()}

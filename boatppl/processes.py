@@ -1,0 +1,95 @@
+"""Ending a process with everything it started, and saying how one ended."""
+
+import contextlib
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+GRACE_SECONDS = 1.0  # between TERM and KILL
+KILL_SECONDS = 0.9  # how long KILL is repeated, for what is forked meanwhile
+
+
+def new_mark() -> str:
+    """A variable that every process of a trial inherits, by which those that left its session are found."""
+    return f"BOATPPL_TRIAL_{uuid.uuid4().hex}"
+
+
+def end_tree(root: int, mark: str, ended: Callable[[], bool]) -> None:
+    """TERM, then KILL, to ``root`` and all it started, in under two seconds. ``ended`` reaps the root."""
+    start = time.monotonic()
+    ended()
+    alive = _tree(root, mark)
+    for pid in alive:
+        _send(pid, signal.SIGTERM)
+    while alive and time.monotonic() - start < GRACE_SECONDS:
+        time.sleep(0.01)
+        ended()
+        alive = _tree(root, mark)
+    while alive and time.monotonic() - start < GRACE_SECONDS + KILL_SECONDS:
+        for pid in alive:
+            _send(pid, signal.SIGKILL)
+        time.sleep(0.01)
+        ended()
+        alive = _tree(root, mark)
+
+
+def _tree(root: int, mark: str) -> set[int]:
+    """The living processes of a trial: its session, ``root``'s descendants, and whoever inherited the mark.
+
+    Where there is no /proc to look into, the process group stands for them: ``{-root}``.
+    """
+    if not Path("/proc/self/stat").exists():
+        return {-root} if _send(-root, 0) else set()
+    parents, members = {}, {root}
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        # "pid (any name) state parent group session ...": the name may hold spaces and brackets
+        fields = _read(entry.path, "stat").rpartition(b")")[2].split()
+        if not fields or fields[0] in (b"Z", b"X"):
+            continue
+        pid = int(entry.name)
+        parents[pid], group, session = (int(field) for field in fields[1:4])
+        if root in (group, session) or f"{mark}=".encode() in _read(entry.path, "environ"):
+            members.add(pid)
+    while found := {pid for pid, parent in parents.items() if parent in members} - members:
+        members |= found
+    return members & parents.keys() - {os.getpid()}
+
+
+def _read(folder: str, name: str) -> bytes:
+    try:
+        return Path(folder, name).read_bytes()
+    except OSError:  # ended meanwhile, or another user's
+        return b""
+
+
+def _send(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def how_it_ended(code: int) -> str:
+    """In words; a negative exit code is a signal's number, as in ``subprocess``."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"signal {signal.Signals(-code).name}"
+    return f"signal {-code}"
+
+
+def too_long(limit: float | None) -> str:
+    """The reason of a trial that its time limit ended; ``limit`` in seconds."""
+    return f"no result within {limit:g} s; it was ended with everything it had started."
+
+
+def check_seconds(timeout: float | None) -> None:
+    """Raise ValueError for a time limit that is no positive number of seconds."""
+    if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < float("inf")):
+        raise ValueError(f"A timeout is a positive number of seconds; got {timeout!r}.")

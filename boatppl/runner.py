@@ -1,0 +1,211 @@
+"""Running one trial: whatever happens, there is an outcome; only Ctrl-C passes through.
+
+A time limit ends the run with everything it started. Results come back from a child process as plain
+values: nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from boatppl.command import Command, CommandError, TimedOut
+from boatppl.processes import check_seconds, end_tree, how_it_ended, new_mark, too_long
+from boatppl.trial import State, from_json, to_json
+
+__all__ = ["Outcome", "run_callable"]
+
+PR_SET_PDEATHSIG = 1
+
+Run = Callable[[dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run.
+
+    ``state`` is COMPLETE where the run returned (whether it measured the objective is not known here), else
+    FAILED or TIMED_OUT. ``measurements`` is what it returned, unchecked:
+    :func:`boatppl.trial.validate_measurements` is next.
+    """
+
+    state: State
+    measurements: Any = None
+    reason: str | None = None  # a sentence: why there is no result
+    seconds: float = 0.0  # by the monotonic clock
+    traceback: str | None = None
+
+
+def run_callable(
+    run: Run, configuration: Mapping[str, Any], *, timeout: float | None = None, isolate: bool = False
+) -> Outcome:
+    """Run one configuration and say what became of it.
+
+    Parameters
+    ----------
+    run
+        Any callable that takes a configuration and returns a number or a dict of measurements, or a
+        :class:`Command`.
+    timeout
+        Seconds. A callable with a time limit runs in a forked child process, since nothing else can be
+        ended safely; what it changes in memory is then lost. A Command needs no fork.
+    isolate
+        Run in a child process without a time limit, too: a crash of the run is a failed trial.
+
+    Returns
+    -------
+    Outcome
+        Exceptions, ``sys.exit`` and crashes are FAILED with a reason.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C; everything the run started is ended first.
+    ValueError
+        For a time limit that is no positive number, or where the system has no fork.
+
+    Examples
+    --------
+    >>> run_callable(lambda configuration: configuration["x"] ** 2, {"x": 3}).measurements
+    9
+    >>> run_callable(lambda configuration: 1 / configuration["x"], {"x": 0}).reason
+    'ZeroDivisionError: division by zero'
+    """
+    check_seconds(timeout)
+    start = time.monotonic()
+    configuration = dict(configuration)
+    outcome: dict[str, Any]
+    if isinstance(run, Command):
+        outcome = _call(lambda values: run.run(values, timeout=timeout), configuration)
+    elif timeout is not None or isolate:
+        outcome = _call_in_child(run, configuration, timeout)
+    else:
+        outcome = _call(run, configuration)
+    return Outcome(**outcome, seconds=time.monotonic() - start)
+
+
+def _call(run: Run, configuration: dict[str, Any]) -> dict[str, Any]:
+    """Call in this process; the fields of an Outcome."""
+    try:
+        return {"state": State.COMPLETE, "measurements": run(configuration)}
+    except TimedOut as error:
+        return {"state": State.TIMED_OUT, "reason": str(error)}
+    except CommandError as error:
+        return {"state": State.FAILED, "reason": str(error)}
+    except (Exception, SystemExit) as error:
+        name = "it called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
+        return {"state": State.FAILED, "reason": f"{name}: {error}", "traceback": traceback.format_exc()}
+
+
+# ---- a callable in a child process
+
+
+def _call_in_child(run: Run, configuration: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+    """Fork, call there, read the outcome from a pipe; end the child and all it started in any case."""
+    if not hasattr(os, "fork"):
+        raise ValueError(
+            "A time limit for a Python callable needs a system with fork (Linux, macOS). Make the run a "
+            "program and give boatppl.Command([...], timeout=...)."
+        )
+    _flush()  # else both processes would write what is buffered
+    mark, parent = new_mark(), os.getpid()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        _be_the_child(run, configuration, write, mark, parent)
+    os.close(write)
+    status: list[int] = []
+
+    def ended() -> bool:
+        if not status:
+            pid, code = os.waitpid(child, os.WNOHANG)
+            status.extend([code] if pid else [])
+        return bool(status)
+
+    try:
+        message, in_time = _read_message(read, ended, timeout)
+    finally:
+        os.close(read)
+        end_tree(child, mark, ended)
+        while not ended():
+            time.sleep(0.001)
+    if not in_time:
+        return {"state": State.TIMED_OUT, "reason": too_long(timeout)}
+    if message is None:
+        how = how_it_ended(os.waitstatus_to_exitcode(status[0]))
+        return {"state": State.FAILED, "reason": f"its process ended without a result: {how}"}
+    outcome: dict[str, Any] = from_json(json.loads(message))
+    if outcome["state"] == State.ABORTED:
+        raise KeyboardInterrupt
+    return outcome | {"state": State(outcome["state"])}
+
+
+def _be_the_child(run: Run, configuration: dict[str, Any], pipe: int, mark: str, parent: int) -> None:
+    """Call, write the outcome to the pipe, and leave without running any of the parent's exit handlers."""
+    code = 1
+    try:
+        os.setsid()  # Ctrl-C in the terminal reaches the parent, which ends this whole session
+        os.environ[mark] = "1"
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it ended before the line above
+                return
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        message = json.dumps(_plain_outcome(run, configuration)).encode()
+        _flush()
+        with os.fdopen(pipe, "wb") as file:
+            file.write(len(message).to_bytes(8) + message)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _plain_outcome(run: Run, configuration: dict[str, Any]) -> Any:
+    """The fields of an Outcome as plain values, for the pipe."""
+    try:
+        outcome = _call(run, configuration)
+        return to_json({**outcome, "state": str(outcome["state"])})
+    except KeyboardInterrupt:
+        return {"state": "aborted"}
+    except TypeError as error:
+        return {"state": "failed", "reason": f"what the run returned cannot be measured: {error}"}
+
+
+def _read_message(pipe: int, ended: Callable[[], bool], timeout: float | None) -> tuple[bytes | None, bool]:
+    """Read one message, its length in front; and whether it, or the process's end, came in time.
+
+    The length, and not the pipe's end, says that it is whole: what the run left behind may hold the pipe
+    open.
+    """
+    deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    received, is_open = b"", True
+    while True:
+        over = ended()  # asked before the last look into the pipe: then what is there is all there is
+        wait = 0.0 if over else max(0.0, min(0.2, deadline - time.monotonic()))
+        ready, _, _ = select.select([pipe] if is_open else [], [], [], wait if is_open else min(wait, 0.01))
+        chunk = os.read(pipe, 1 << 16) if ready else b""
+        received += chunk
+        if len(received) >= 8 and len(received) >= 8 + int.from_bytes(received[:8]):
+            return received[8:], True
+        if over and not chunk:
+            return None, True
+        if time.monotonic() >= deadline:
+            return None, False
+        is_open = is_open and not (ready and not chunk)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()

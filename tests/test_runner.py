@@ -1,0 +1,474 @@
+"""Running a trial for real: programs that hang, fork, flood, crash and lie; arguments that no shell sees."""
+
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boatppl.command import Command, CommandError, TimedOut
+from boatppl.runner import Outcome, run_callable
+from boatppl.trial import State
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes by /proc")
+
+
+def program(text: str, *arguments: str, **options: object) -> Command:
+    """A Python program as a Command; its braces are not placeholders, its arguments' are."""
+    return Command(
+        [sys.executable, "-I", "-c", "exec(" + repr(text).replace("{", "\\x7b") + ")", *arguments], **options
+    )
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def outcome_of(outcome: Outcome) -> tuple[State, object, str | None]:
+    return outcome.state, outcome.measurements, outcome.reason
+
+
+# ---- callables
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+class TestCallables:
+    def test_what_it_returns_is_handed_on_unchecked(self, isolate):
+        for returned in (
+            3.5,
+            {"p99": 1.25, "gc": "no number"},
+            None,
+            {"x": float("nan"), "y": float("-inf")},
+            True,
+        ):
+            outcome = run_callable(lambda _, value=returned: value, {}, isolate=isolate)
+            assert outcome.state is State.COMPLETE
+            np.testing.assert_equal(outcome.measurements, returned)
+            assert outcome.reason is outcome.traceback is None
+
+    def test_arrays_and_numpy_scalars(self, isolate):
+        result = {"time": np.array([0.1, np.nan, 1e-300]), "grid": np.eye(2), "n": np.float64(0.1)}
+        outcome = run_callable(lambda _: result, {}, isolate=isolate)
+        np.testing.assert_equal(outcome.measurements, result)
+
+    def test_it_gets_its_own_configuration(self, isolate):
+        configuration = {"x": 3, "share": np.array([0.5, 0.5])}
+        outcome = run_callable(lambda c: c.pop("x") + c["share"].sum(), configuration, isolate=isolate)
+        assert outcome.measurements == 4.0
+        assert configuration["x"] == 3
+
+    def test_an_exception_is_a_failed_trial_with_its_traceback(self, isolate):
+        def run(configuration):
+            raise ValueError("no room for 3 rows")
+
+        outcome = run_callable(run, {}, isolate=isolate)
+        assert outcome_of(outcome) == (State.FAILED, None, "ValueError: no room for 3 rows")
+        assert 'raise ValueError("no room for 3 rows")' in outcome.traceback
+
+    def test_sys_exit_is_a_failed_trial(self, isolate):
+        outcome = run_callable(lambda _: sys.exit(3), {}, isolate=isolate)
+        assert outcome_of(outcome) == (State.FAILED, None, "it called sys.exit: 3")
+
+    def test_ctrl_c_passes_through(self, isolate):
+        def run(configuration):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_callable(run, {}, isolate=isolate)
+
+    def test_the_time_is_taken(self, isolate):
+        assert 0.1 <= run_callable(lambda _: time.sleep(0.1), {}, isolate=isolate).seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("die", "how"),
+    [
+        (lambda: (faulthandler.disable(), os.kill(os.getpid(), signal.SIGSEGV)), "signal SIGSEGV"),
+        (lambda: os._exit(7), "exit code 7"),
+        (lambda: os.kill(os.getpid(), signal.SIGRTMIN + 1), f"signal {signal.SIGRTMIN + 1}"),
+    ],
+)
+def test_a_crash_of_an_isolated_run_is_a_failed_trial(die, how):
+    outcome = run_callable(lambda _: die(), {}, isolate=True)
+    assert outcome_of(outcome) == (State.FAILED, None, f"its process ended without a result: {how}")
+
+
+@pytest.mark.parametrize("result", [object(), 1j, {1: 2.0}, {"x": b"bytes"}])
+def test_what_cannot_come_back_from_a_child_says_so(result):
+    outcome = run_callable(lambda _: result, {}, isolate=True)
+    assert outcome.state is State.FAILED
+    assert "what the run returned cannot be measured" in outcome.reason
+
+
+def test_a_large_result_comes_back_whole():
+    result = {"time": np.arange(300_000) / 7}
+    np.testing.assert_equal(run_callable(lambda _: result, {}, timeout=60).measurements, result)
+
+
+def test_an_isolated_run_changes_nothing_here():
+    seen: list[int] = []
+    assert run_callable(lambda _: seen.append(1) or len(seen), {}, isolate=True).measurements == 1
+    assert seen == []
+
+
+@needs_proc
+def test_a_time_limit_ends_a_callable_and_all_it_started(tmp_path):
+    def run(configuration):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it does not listen
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        children = [
+            subprocess.Popen(["sleep", "600"]),
+            subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600 & sleep 600"], **quiet),
+            subprocess.Popen(["sleep", "600"], start_new_session=True),  # it left the group
+        ]
+        (tmp_path / "pids").write_text(" ".join(str(child.pid) for child in children) + f" {os.getpid()}")
+        time.sleep(600)
+
+    outcome = run_callable(run, {}, timeout=0.5)
+    assert outcome.state is State.TIMED_OUT
+    assert outcome.reason == "no result within 0.5 s; it was ended with everything it had started."
+    assert 0.5 <= outcome.seconds < 3.0
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 4
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_a_callable_in_time_is_not_touched():
+    assert run_callable(lambda c: c["x"], {"x": 2}, timeout=30).measurements == 2
+
+
+def test_a_run_that_closes_every_file_times_out_or_fails():
+    def run(configuration):
+        os.closerange(3, 256)
+        time.sleep(600)
+
+    assert run_callable(run, {}, timeout=0.4).state is State.TIMED_OUT
+    assert run_callable(lambda _: os.closerange(3, 256), {}, timeout=30).state is State.FAILED
+
+
+def test_two_threads_may_run_trials_at_once():
+    outcomes = {}
+
+    def trial(number: int) -> None:
+        outcomes[number] = run_callable(lambda c: c["x"] ** 2, {"x": number}, isolate=True)
+
+    threads = [threading.Thread(target=trial, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {number: outcome.measurements for number, outcome in outcomes.items()} == {
+        n: n**2 for n in range(6)
+    }
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "5"])
+def test_a_time_limit_is_a_positive_number(timeout):
+    with pytest.raises(ValueError, match="positive number of seconds"):
+        run_callable(lambda _: 1, {}, timeout=timeout)
+    with pytest.raises(ValueError, match="positive number of seconds"):
+        Command(["true"], timeout=timeout)
+
+
+# ---- programs: what they are given
+
+HOSTILE = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+ECHO = program(
+    "import json, sys; print(json.dumps(dict(arguments=sys.argv[1:])))", "--gc={gc}", "{gc}", "{{gc}}"
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "$(touch /tmp/owned)",
+        "; rm -rf x",
+        "a b",
+        "'\"`|&<>*?~!\\\n\t",
+        "{gc}",
+        "{{gc}}",
+        "-x",
+        "",
+        "%s",
+        "ü→\U0001f600",
+    ],
+)
+def test_hostile_values_arrive_unchanged(value):
+    assert ECHO({"gc": value}) == {"arguments": [f"--gc={value}", value, "{gc}"]}
+
+
+@given(HOSTILE)
+def test_any_value_is_put_into_its_argument_as_it_is(value):
+    command = Command(["program", "a{x}b{x}", "{x}"])
+    assert command.arguments({"x": value}) == ["program", f"a{value}b{value}", value]
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("-Xmn{young}m", "-Xmn32m"),
+        ("{rate:.2f}", "0.33"),
+        ("{rate}", repr(1 / 3)),
+        ("{flag}", "true"),
+        ("{share}", "0.25,0.75"),
+        ("{share:.1f}", "0.2,0.8"),
+        ("{n}", "3"),
+        ("{{rate:.2f}} {{young}}", "{rate:.2f} {young}"),
+        ('{"x": {young}, "y": {"z": 1}, {}}', '{"x": 32, "y": {"z": 1}, {}}'),
+        ("a{0}{ young }", "a{0}{ young }"),
+    ],
+)
+def test_placeholders(template, text):
+    configuration = {
+        "young": 32,
+        "rate": 1 / 3,
+        "flag": np.True_,
+        "share": np.array([0.25, 0.75]),
+        "n": np.int64(3),
+    }
+    assert Command([template]).arguments(configuration) == [text]
+
+
+def test_unknown_placeholders_are_named():
+    command = Command(["java", "-Xmn{yuong_mb}m"], env={"OPTIONS": "{ratio}"})
+    assert command.placeholders == ("yuong_mb", "ratio")
+    with pytest.raises(
+        ValueError, match=r"\{yuong_mb\}, which is no parameter .*Did you mean 'young_mb'\?.*\{\{yuong_mb\}\}"
+    ):
+        command.check_placeholders(["young_mb", "ratio"])
+    assert Command(["java", "{a}"]).check_placeholders(["a", "b"]) is None
+    outcome = run_callable(command, {"young_mb": 32, "ratio": 8})
+    assert outcome.state is State.FAILED
+    assert "which is no parameter" in outcome.reason
+
+
+def test_environment_folder_and_standard_input(tmp_path):
+    text = """
+import json, os, sys
+print(json.dumps({"a": os.environ["A"], "here": os.getcwd(), "read": sys.stdin.read()}))
+"""
+    command = program(text, env={"A": "-Xmn{young}m"}, cwd=tmp_path)
+    assert command({"young": 32}) == {"a": "-Xmn32m", "here": str(tmp_path.resolve()), "read": ""}
+
+
+def test_the_program_finds_what_it_would_find_from_a_shell(monkeypatch):
+    monkeypatch.delenv("LC_CTYPE", raising=False)
+    monkeypatch.setenv("LC_ALL", "")
+    monkeypatch.setenv("LANG", "C")
+    shell = Command(["sh", "-c", "grep SigIgn /proc/self/status; env"], parse=str)({})
+    assert "LC_CTYPE" not in shell
+    assert int(shell.split()[1], 16) == 0  # no signal is ignored
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("java -Xmn{young}m", r"takes a list.*No shell reads it"),
+        ([], "takes a list"),
+        (["java", 3], r"arguments are text; got 3 \(int\)"),
+    ],
+)
+def test_arguments_are_a_list_of_text(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Command(arguments)
+
+
+@pytest.mark.parametrize("limit", [{"memory": 0}, {"max_output": -1}, {"memory": "1 GB"}])
+def test_limits_are_positive(limit):
+    with pytest.raises(ValueError, match="positive number of bytes"):
+        Command(["true"], **limit)
+
+
+# ---- programs: what they say
+
+
+def test_the_last_json_object_is_the_measurement():
+    text = """
+print('warming up {a: 1} {')
+print('{"progress": 1}')
+print('[1, {"not": "outermost"}] done')
+print('''{
+  "p99": 12.5,
+  "inner": {"p99": 1}
+} and some words {''')
+"""
+    assert program(text)({}) == {"p99": 12.5, "inner": {"p99": 1}}
+
+
+def test_parse_takes_the_output():
+    assert program("print('p99 12.5 ms')", parse=lambda text: float(text.split()[1]))({}) == 12.5
+    outcome = run_callable(program("print('nothing')", parse=lambda text: float(text)), {})
+    assert outcome.state is State.FAILED
+    assert outcome.reason.startswith("ValueError: could not convert string")
+
+
+@pytest.mark.parametrize("said", ["", "no braces", "{ {{ {", "[1, 2]", '{"a": ' * 50_000])
+def test_no_measurements_is_a_failed_trial(said, tmp_path):
+    (tmp_path / "said").write_text(said)
+    outcome = run_callable(Command(["cat", str(tmp_path / "said")]), {})
+    assert outcome.state is State.FAILED
+    assert outcome.reason.startswith(
+        "cat printed no JSON object to take measurements from. Print one such as"
+    )
+
+
+def test_another_exit_code_fails_with_the_end_of_stderr():
+    text = "import sys; print('{\"p99\": 1}'); print('first\\nheap too small', file=sys.stderr); sys.exit(3)"
+    outcome = run_callable(program(text), {})
+    assert outcome.state is State.FAILED
+    assert "failed with exit code 3. The end of its stderr: first\nheap too small" in outcome.reason
+    with pytest.raises(CommandError, match="signal SIGKILL"):
+        program("import os; os.kill(os.getpid(), 9)")({})
+
+
+def test_a_program_that_is_not_there():
+    with pytest.raises(CommandError, match=r"'/no/such/program' cannot be started: .*No such file"):
+        Command(["/no/such/program"])({})
+    with pytest.raises(CommandError, match=r"true could not be started: .*nowhere"):
+        Command(["true"], cwd="/nowhere")({})
+    with pytest.raises(CommandError, match=r"could not be started: .*null byte"):
+        Command(["echo", "{x}"])({"x": "a\0b"})
+
+
+def test_output_is_capped_and_never_blocks():
+    text = """
+import sys
+for _ in range(3000):
+    print("x" * 1000)
+    print("y" * 1000, file=sys.stderr)
+print('{"a": 1}')
+"""
+    sizes = []
+    command = program(text, max_output=5_000, parse=lambda text: sizes.append(len(text)) or text[-9:-1])
+    assert command({}) == '{"a": 1}'
+    assert sizes == [5_000]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS holds on Linux")
+def test_a_memory_limit_holds():
+    text = "x = bytearray(int({megabytes}) << 20); print('{{\"ok\": 1}}')"
+    command = Command([sys.executable, "-I", "-c", text], memory=500 << 20)
+    assert command({"megabytes": 1}) == {"ok": 1}
+    with pytest.raises(CommandError, match="MemoryError"):
+        command({"megabytes": 2_000})
+
+
+# ---- programs: their ends
+
+
+@needs_proc
+def test_a_time_limit_ends_a_program_and_all_it_started(tmp_path):
+    script = f"""
+    trap '' TERM
+    echo '{{"p99": 1}}'; echo working >&2
+    sleep 600 & echo $! >> {tmp_path}/pids
+    setsid sleep 600 & echo $! >> {tmp_path}/pids
+    (setsid sh -c 'sleep 600 & echo $! >> {tmp_path}/pids') &
+    echo $$ >> {tmp_path}/pids
+    sleep 600
+    """
+    outcome = run_callable(Command(["sh", "-c", script]), {}, timeout=0.7)
+    assert outcome.state is State.TIMED_OUT
+    assert outcome.reason.startswith("no result within 0.7 s; it was ended with everything it had started.")
+    assert "working" in outcome.reason
+    assert 0.7 <= outcome.seconds < 3.0
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 4
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_a_program_that_listens_may_clean_up(tmp_path):
+    text = f"""
+import signal, sys, time
+def clean(*_):
+    open({str(tmp_path / "cleaned")!r}, "w").close()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, clean)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    with pytest.raises(TimedOut):
+        program(text, timeout=0.7)({})
+    assert (tmp_path / "cleaned").exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "given_", "shorter"), [(0.3, 50, 0.3), (50, 0.3, 0.3), (None, 0.3, 0.3), (0.3, None, 0.3)]
+)
+def test_the_shorter_time_limit_holds(own, given_, shorter):
+    outcome = run_callable(Command(["sleep", "600"], timeout=own), {}, timeout=given_)
+    assert outcome.state is State.TIMED_OUT
+    assert outcome.reason.startswith(f"no result within {shorter} s")
+
+
+@needs_proc
+def test_what_a_program_leaves_running_is_ended_and_does_not_hold_the_trial(tmp_path):
+    script = f"""sleep 600 & echo $! > {tmp_path}/pid; echo '{{"p99": 1}}'"""
+    start = time.monotonic()
+    assert Command(["sh", "-c", script])({}) == {"p99": 1}
+    assert time.monotonic() - start < 3
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+def test_a_program_that_closes_its_streams_is_waited_for():
+    start = time.monotonic()
+    Command(["sh", "-c", "echo '{}'; exec >&- 2>&-; sleep 0.3"])({})
+    assert time.monotonic() - start >= 0.3
+
+
+@needs_proc
+@pytest.mark.parametrize("kind", ["command", "callable"])
+def test_ctrl_c_ends_the_program_first(kind, tmp_path):
+    script = f"echo $$ > {tmp_path}/pid; sleep 600"
+    run = (
+        Command(["sh", "-c", script])
+        if kind == "command"
+        else lambda _: subprocess.call(["sh", "-c", script])
+    )
+
+    def interrupt() -> None:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_callable(run, {}, isolate=True)
+    thread.join()
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+@needs_proc
+@pytest.mark.parametrize("kind", ["command", "callable"])
+def test_a_killed_tuner_leaves_no_program_behind(kind, tmp_path):
+    def tune() -> None:
+        text = (
+            f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+        )
+        run = program(text) if kind == "command" else lambda _: exec(text)
+        run_callable(run, {}, isolate=True)
+
+    tuner = os.fork()
+    if tuner == 0:
+        tune()
+        os._exit(0)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.01)
+    os.kill(tuner, signal.SIGKILL)
+    os.waitpid(tuner, 0)
+    deadline = time.monotonic() + 5
+    while is_alive(pid := int((tmp_path / "pid").read_text())) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_alive(pid)
