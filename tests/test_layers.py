@@ -9,15 +9,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "boatppl"
 FLOORS = (
-    ("space", "trial", "words"),
-    ("residual", "node", "dag", "wiring", "transform"),
-    ("compile", "gp", "infer", "propagate"),
-    ("acquisition", "search"),
-    ("storage", "study", "runner", "optimize"),
-    ("check", "diagnose", "plots", "integrations"),
-    ("__init__", "__main__"),  # the doors, which may open onto every floor
+    "space trial words",
+    "residual node transform wiring priors rows dag",
+    "compile gp table infer propagate fit predict datatree",
+    "acquisition search suggest",
+    "storage processes launch command runner study progress result optimize",
+    "check diagnose plots integrations",
+    "__init__ __main__",  # the doors, which may open onto every floor
 )
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
