@@ -1,0 +1,40 @@
+"""boatppl: a probabilistic-programming language on PyMC for structured Bayesian optimisation."""
+
+from boatppl.command import Command
+from boatppl.dag import DAGModel
+from boatppl.node import derived, generic, node, shared
+from boatppl.optimize import optimize
+from boatppl.residual import GP
+from boatppl.result import Result
+from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space
+from boatppl.storage import StorageError
+from boatppl.study import Study
+from boatppl.trial import MeasurementError, State, Trial, Trials
+from boatppl.words import ModelError
+
+__all__ = [
+    "GP",
+    "Boolean",
+    "Categorical",
+    "Command",
+    "Context",
+    "DAGModel",
+    "Float",
+    "Integer",
+    "MeasurementError",
+    "ModelError",
+    "Ordinal",
+    "Result",
+    "Simplex",
+    "Space",
+    "State",
+    "StorageError",
+    "Study",
+    "Trial",
+    "Trials",
+    "derived",
+    "generic",
+    "node",
+    "optimize",
+    "shared",
+]

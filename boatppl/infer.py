@@ -222,3 +222,4 @@ def _at_mode(
         Verdict(np.inf, 0.0, 0, draws, why),
         mode,
     )
+

@@ -41,7 +41,9 @@ class NodeDraws:
 
 @dataclass(frozen=True, eq=False)
 class Luck:
-    """Common random numbers: standard normals name -> ``(draw, *over)``; noise is Student-t for robust nodes."""
+    """Common random numbers: standard normals name -> ``(draw, *over)``, the same at every configuration; with a leading
+    configuration axis ``(draw, configuration, *over)`` they are each run's own. Noise is Student-t for robust nodes.
+    """
 
     residual: Mapping[str, np.ndarray]
     noise: Mapping[str, np.ndarray]
@@ -54,6 +56,7 @@ class NodeStep:
     rows: Rows
     wires: Mapping[Key, np.ndarray]
     Z: np.ndarray  # (draw or 1, row, column)
+    parametric: np.ndarray  # T(f)
     mean: np.ndarray  # of T(y): parametric part and residual
     variance: np.ndarray  # of the residual
     noise: np.ndarray  # standard deviation
@@ -91,12 +94,23 @@ class Posterior:
 
     def luck(self, seed: int | Sequence[int]) -> Luck:
         """Return fresh common random numbers; the same seed gives the same."""
-        rng = np.random.default_rng(seed)
+        return self._luck(np.random.default_rng(seed), ())
+
+    def luck_of_runs(self, rng: np.random.Generator, n: int) -> Luck:
+        """Return random numbers of ``n`` separate runs."""
+        return self._luck(rng, (n,))
+
+    @staticmethod
+    def certain(step: NodeStep, value: np.ndarray) -> NodeStep:
+        """Return the step with its transformed value known, ``(draw, row)``."""
+        return replace(step, mean=value, variance=np.zeros_like(value))
+
+    def _luck(self, rng: np.random.Generator, runs: tuple[int, ...]) -> Luck:
         residual, noise = {}, {}
         for name in self.model.order:
             if name in self.nodes:
                 node = self.nodes[name].graph.node
-                shape = (self.draws, *(self.model.sizes[dim] for dim in node.over))
+                shape = (self.draws, *runs, *(self.model.sizes[dim] for dim in node.over))
                 residual[name] = rng.normal(size=shape)
                 noise[name] = rng.normal(size=shape)
                 scale = rng.chisquare(DEGREES_OF_FREEDOM, size=shape) / DEGREES_OF_FREEDOM
@@ -134,9 +148,9 @@ class Posterior:
         mean, noise = (np.broadcast_to(array, (self.draws, len(rows))) for array in (mean, noise))
         Z = residual_features(model, graph, values, unit, contexts, self.transforms, rows)
         if draws.residual is None:
-            return NodeStep(rows, wires, Z, mean, np.zeros_like(mean), noise)
+            return NodeStep(rows, wires, Z, mean, mean, np.zeros_like(mean), noise)
         shift, variance = draws.residual.predict(Z)
-        return NodeStep(rows, wires, Z, mean + shift, variance, noise)
+        return NodeStep(rows, wires, Z, mean, mean + shift, variance, noise)
 
     @property
     def transforms(self) -> dict[str, Transform]:
@@ -146,7 +160,7 @@ class Posterior:
     def measured(self, name: str, step: NodeStep, luck: Luck, n: int) -> np.ndarray:
         """Return what a run would measure ``(draw, configuration, *over)`` under the given luck."""
         over, sizes = self.nodes[name].graph.node.over, self.model.sizes
-        residual, noise = (_tile(array[name], n) for array in (luck.residual, luck.noise))
+        residual, noise = (_tile(array[name], n, len(over)) for array in (luck.residual, luck.noise))
         transformed = step.mean + np.sqrt(step.variance) * residual + step.noise * noise
         return assemble(self.transforms[name].inverse(transformed), n, over, sizes)
 
@@ -176,12 +190,11 @@ class Posterior:
             normals = rng.normal(size=mean.shape)
             if draws.residual is not None:
                 sampled, extended = draws.residual.extend(step.Z, normals)
-                mean = mean - draws.residual.predict(step.Z)[0] + sampled
+                mean = step.parametric + sampled
                 nodes[name] = replace(draws, residual=extended)
             if name == target:
                 return mean, replace(self, nodes=nodes)
-            certain = replace(step, mean=mean, variance=np.zeros_like(mean))
-            values[name] = self.measured(name, certain, luck, len(unit))
+            values[name] = self.measured(name, self.certain(step, mean), luck, len(unit))
         return np.broadcast_to(values[target], (self.draws, len(unit))), replace(self, nodes=nodes)
 
     def pullback(self, forward: Propagation, luck: Luck, d_mean: np.ndarray, d_variance: np.ndarray) -> np.ndarray:
@@ -236,8 +249,10 @@ def needed(model: DAGModel, target: str) -> list[str]:
     return [name for name in model.order if name in wanted and (name in model.nodes or name in model.derived)]
 
 
-def _tile(luck: np.ndarray, n: int) -> np.ndarray:
-    """``(draw, *over)`` -> ``(draw, row)``, the same for every configuration."""
+def _tile(luck: np.ndarray, n: int, over: int) -> np.ndarray:
+    """``(draw, *over)`` -> ``(draw, row)``, the same for every configuration; ``(draw, configuration, *over)`` as it is."""
+    if luck.ndim > 1 + over:
+        return luck.reshape(len(luck), -1)
     flat = luck.reshape(len(luck), 1, -1)
     return np.broadcast_to(flat, (len(luck), n, flat.shape[-1])).reshape(len(luck), -1)
 
@@ -270,7 +285,8 @@ class _Gradient:
         step, transform = self.forward.steps[name], self.posterior.transforms[name]
         slope = transform.slope(self.forward.values[name]).reshape(step.mean.shape)
         d_transformed = self.adjoint[name].reshape(step.mean.shape) / np.maximum(slope, 1e-300)
-        residual, noise = (_tile(array[name], self.n) for array in (self.luck.residual, self.luck.noise))
+        over = len(self.posterior.nodes[name].graph.node.over)
+        residual, noise = (_tile(array[name], self.n, over) for array in (self.luck.residual, self.luck.noise))
         spread = np.sqrt(np.maximum(step.variance, 1e-300))
         d_variance = np.where(step.variance > 1e-14, d_transformed * residual / (2 * spread), 0.0)
         return d_transformed, d_variance, d_transformed * noise

@@ -320,7 +320,7 @@ def validate_measurements(
     ----------
     raw
         A dict from node names to numbers or arrays, or one plain number for the objective. Nodes may be left
-        out.
+        out; names that no node has are kept (a later model may have them), unless they look misspelt.
     known
         The expected shape for every name that may be measured: ``()`` for a number, ``(10,)`` for a vector
         over ten machines.
@@ -336,7 +336,7 @@ def validate_measurements(
     Raises
     ------
     MeasurementError
-        For an unknown name, a wrong shape, None, NaN, infinity, or what is no real number.
+        For a name that looks like a node's misspelt, a wrong shape, None, NaN, infinity, or what is no real number.
 
     Examples
     --------
@@ -361,12 +361,13 @@ def validate_measurements(
         raw = {objective: raw}
     checked = {}
     for name, value in raw.items():
-        if name not in known:
-            hint = nearest(str(name), known)
+        expected = known.get(name)
+        hint = nearest(str(name), [n for n in known if n not in raw])
+        if expected is None and (hint or not isinstance(name, str)):
             raise MeasurementError(
                 f"The run measured {name!r}, which is no node (known: {listed(known)}).{hint}"
             )
-        measured = _measurement(name, value, expected=tuple(known[name]))
+        measured = _measurement(name, value, expected=None if expected is None else tuple(expected))
         if isinstance(measured, float) or not np.isnan(measured).all():
             checked[name] = measured
     return checked

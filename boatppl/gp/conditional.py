@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from boatppl.gp import whiten
+from boatppl.gp.inducing import project
 
 _WORK_PER_THREAD = 4e6  # multiplications, about 1 ms: below it a thread costs more than it saves
 _MOST_THREADS = 8
@@ -38,6 +40,29 @@ def _over_draws(task: Callable[[int, int], None], draws: int, work: float) -> No
     with ThreadPoolExecutor(threads) as pool:
         for future in [pool.submit(task, a, b) for a, b in pairwise(edges)]:
             future.result()
+
+
+def _whitened_posterior(
+    amplitude: np.ndarray, root: np.ndarray, P: np.ndarray, b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The packed root (draw, point (point + 1)/2) and weights (draw, point) of the inducing posterior.
+
+    With B = I + amplitude^2 P = Q diag(1 + e) Q^T, the variance that the rows explain at z is
+    k(z, U) L^-T (I - B^-1) L^-1 k(U, z) / amplitude^2 and the mean k(z, U) L^-T B^-1 b (Titsias 2009, the
+    amplitude taken out of L). So R = diag(e / (1 + e))^1/2 Q^T L^-1 / amplitude and
+    w = amplitude Q^T b / (e (1 + e))^1/2, both turned by an orthogonal matrix that makes R lower triangular.
+    """
+    e, Q = np.linalg.eigh(amplitude[:, None, None] ** 2 * P)
+    e = np.maximum(e, 1e-12)  # R w does not depend on a direction's e where the rows say nothing of it
+    Q = np.swapaxes(Q, 1, 2)
+    inverse = np.divide(1.0, amplitude, out=np.zeros_like(amplitude), where=amplitude > 0.0)
+    dense = np.sqrt(e / (1.0 + e))[:, :, None] * (Q @ root) * inverse[:, None, None]
+    weights = amplitude[:, None] * (Q @ b[:, :, None])[:, :, 0] / np.sqrt(e * (1.0 + e))
+    orthogonal, upper = np.linalg.qr(dense[:, :, ::-1])
+    lower = upper[:, ::-1, ::-1]
+    weights = (weights[:, None, :] @ orthogonal[:, :, ::-1])[:, 0]
+    i, j = np.tril_indices(P.shape[1])
+    return np.ascontiguousarray(lower[:, i, j]), np.ascontiguousarray(weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +122,46 @@ class Conditional:
         _over_draws(task, draws, draws * rows**3 / 3)
         everywhere = np.ascontiguousarray(np.broadcast_to(Z, (draws, *Z.shape)))
         return cls(kind, everywhere, groups, amplitude, lengthscale, root, weights)
+
+    @classmethod
+    def from_inducing(
+        cls,
+        kind: int,
+        Z: np.ndarray,
+        groups: np.ndarray,
+        amplitude: np.ndarray,
+        lengthscale: np.ndarray,
+        noise_variance: np.ndarray,
+        residual: np.ndarray,
+        inducing: np.ndarray,
+    ) -> "Conditional":
+        """Condition on many noisy residuals through inducing inputs (Titsias 2009, eq. 6 and 10).
+
+        Its rows are the inducing points. The arguments are those of :meth:`from_data`, and:
+
+        :param inducing: shape ``(point, column)``, those of the likelihood that the draws came from.
+        """
+        Z, amplitude, lengthscale, inducing = map(_floats, (Z, amplitude, lengthscale, inducing))
+        noise_variance, residual = _floats(noise_variance), _floats(residual)
+        groups = np.require(groups, np.int64, ["C", "W"])
+        draws, points = len(amplitude), len(inducing)
+        root, P, b = (
+            np.empty((draws, points, points)),
+            np.empty((draws, points, points)),
+            np.empty((draws, points)),
+        )
+
+        def task(first: int, last: int) -> None:
+            project(
+                kind, first, last, Z, groups, amplitude, lengthscale, noise_variance, residual, inducing,
+                root, P, b,
+            )  # fmt: skip
+
+        with threadpool_limits(1, user_api="blas"):  # the draws have the processors already
+            _over_draws(task, draws, draws * len(Z) * points * (1.5 * points + 20.0))
+            packed, weights = _whitened_posterior(amplitude, root, P, b)
+        everywhere = np.ascontiguousarray(np.broadcast_to(inducing, (draws, *inducing.shape)))
+        return cls(kind, everywhere, groups, amplitude, lengthscale, packed, weights)
 
     @property
     def draws(self) -> int:

@@ -64,31 +64,33 @@ def _exponential(x):
 
 
 @njit(cache=True, nogil=True, fastmath=_ELEMENTWISE, error_model="numpy")
-def correlate(kind, squared, correlation, slope):
-    """Correlation and its derivative with respect to r^2, elementwise (Rasmussen & Williams 2006, 4.2).
+def correlate(kind, values, slope):
+    """Overwrite r^2 with the correlation, and write its derivative with respect to r^2.
+
+    Rasmussen & Williams 2006, section 4.2. In place, since a third array would have to be proved apart
+    from the others before the loops are vectorised.
 
     :param kind: a value of :data:`KINDS`.
-    :param squared: r^2, shape ``(pair,)``; may be the same array as ``correlation``.
-    :param correlation: out, k, shape ``(pair,)``.
+    :param values: in r^2, out k, shape ``(pair,)``.
     :param slope: out, dk/d(r^2), shape ``(pair,)``: finite at r = 0 for every kind.
     """
     if kind == _MATERN52:
-        for j in range(squared.shape[0]):
-            s = math.sqrt(5.0 * squared[j])
+        for j in range(values.shape[0]):
+            s = math.sqrt(5.0 * values[j])
             e = _exponential(-s)
             q = (1.0 + s) * e
-            correlation[j] = q + e * s * s * (1.0 / 3.0)
+            values[j] = q + e * s * s * (1.0 / 3.0)
             slope[j] = (-5.0 / 6.0) * q
     elif kind == _MATERN32:
-        for j in range(squared.shape[0]):
-            s = math.sqrt(3.0 * squared[j])
+        for j in range(values.shape[0]):
+            s = math.sqrt(3.0 * values[j])
             e = _exponential(-s)
-            correlation[j] = (1.0 + s) * e
+            values[j] = (1.0 + s) * e
             slope[j] = -1.5 * e
     else:
-        for j in range(squared.shape[0]):
-            e = _exponential(-0.5 * squared[j])
-            correlation[j] = e
+        for j in range(values.shape[0]):
+            e = _exponential(-0.5 * values[j])
+            values[j] = e
             slope[j] = -0.5 * e
 
 
@@ -125,7 +127,6 @@ def correlation_matrix(
     :param lengthscale: shape ``(group,)``, in the inputs' unit.
     """
     scale = lengthscale[groups]
-    squared = np.square((A[:, None, :] - B[None, :, :]) / scale).sum(-1).ravel()
-    correlation = np.empty_like(squared)
-    correlate(kind, squared, correlation, np.empty_like(squared))
-    return correlation.reshape(len(A), len(B))
+    values = np.square((A[:, None, :] - B[None, :, :]) / scale).sum(-1).ravel()
+    correlate(kind, values, np.empty_like(values))
+    return values.reshape(len(A), len(B))

@@ -58,7 +58,7 @@ def _fill(kind, scaled, amplitude, noise_variance, correlation, slope, K):
             point[c] = scaled[c, i]
         row = correlation[i, :i]
         square_distances(scaled, point, row)
-        correlate(kind, row, row, slope[i, :i])
+        correlate(kind, row, slope[i, :i])
         out = K[i]
         for j in range(i):
             out[j] = variance * row[j]

@@ -101,7 +101,7 @@ def _correlate_tile(kind, scaled, scaled_tile, points, K, slope):
         for c in range(point.shape[0]):
             point[c] = scaled[c, i]
         square_distances(scaled_tile, point, K[i * points : (i + 1) * points])
-    correlate(kind, K[: rows * points], K[: rows * points], slope[: rows * points])
+    correlate(kind, K[: rows * points], slope[: rows * points])
 
 
 @njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
@@ -250,7 +250,7 @@ def _prior_covariance(kind, scaled, prior, nugget, A):
             point[c] = scaled[c, i]
         row = A[i, :i]
         square_distances(scaled, point, row)
-        correlate(kind, row, row, slope[:i])
+        correlate(kind, row, slope[:i])
         for j in range(i):
             row[j] *= prior
         A[i, i] = prior * (1.0 + nugget)

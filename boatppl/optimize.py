@@ -1,0 +1,207 @@
+"""The loop: ask, run, tell, until the budget is spent."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from boatppl.dag import DAGModel
+from boatppl.progress import Progress, open_progress
+from boatppl.result import Result
+from boatppl.runner import Outcome, run_callable
+from boatppl.space import Space
+from boatppl.study import Study
+from boatppl.trial import MeasurementError, State, Trial
+from boatppl.words import ModelError
+
+Callback = Callable[[Study, Trial], None]
+
+
+def optimize(
+    run: Callable[[dict[str, Any]], Any],
+    model: DAGModel | Space,
+    *,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    n_trials: int | None = None,
+    budget: str | float | timedelta | None = None,
+    storage: str | os.PathLike[str] | None = None,
+    name: str = "study",
+    random_seed: int | None = None,
+    n_initial: int | None = None,
+    timeout: float | None = None,
+    isolate: bool = False,
+    context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+    confirm: int = 0,
+    control_every: int = 15,
+    overlap: bool = False,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+) -> Result:
+    """Tune a system: choose configurations, run them, learn, until the budget is spent.
+
+    Parameters
+    ----------
+    run
+        A callable from a configuration (dict) to one number or a dict of measurements, or a :class:`boatppl.Command`.
+        A run that raises, or returns what is no measurement, is a failed trial; the study goes on.
+    model
+        A :class:`DAGModel`, or a :class:`Space` alone for the generic tuner.
+    minimize, maximize
+        The node or derived quantity to optimise: one of the two.
+    n_trials
+        How many trials the study holds at the end, those of an earlier session included; control and confirmation runs are
+        counted apart.
+    budget
+        Wall time: seconds, a timedelta, or ``"30min"``, ``"2h"``, ``"90s"``. No trial starts after it.
+    storage, name, random_seed, n_initial
+        As :class:`Study` takes them.
+    timeout
+        Seconds that one run may take; the run is then ended with everything it started.
+    isolate
+        Run each trial in a child process, which may crash without harm.
+    context
+        The value of every context variable, or a function that returns them before each trial.
+    confirm
+        At the end, run the best configuration and the default this many times each, alternately.
+    control_every
+        Run the default again after every so many trials, as a control for drift; 0 for never.
+    overlap
+        Let compilation run beside the first trials: right where trials are measured on another machine.
+    callbacks
+        Called with the study and each finished trial.
+    progress
+        Show a line for every trial.
+
+    Returns
+    -------
+    Result
+        Ctrl-C returns the result so far.
+
+    Raises
+    ------
+    ModelError
+        For a model or objective that cannot work, or no budget at all.
+    """
+    if n_trials is None and budget is None:
+        raise ModelError("say how long to tune: n_trials=20, budget='30min', or both.")
+    limit = None if budget is None else seconds_of(budget)
+    study = Study(
+        model,
+        minimize=minimize,
+        maximize=maximize,
+        storage=storage,
+        name=name,
+        random_seed=random_seed,
+        n_initial=n_initial,
+    )
+    loop = _Loop(study, run, timeout, isolate, context, list(callbacks), open_progress(study, progress))
+    stopped = loop.until(n_trials, limit, control_every, overlap)
+    if confirm and stopped != INTERRUPTED:
+        loop.confirm(confirm)
+    result = Result(study, stopped)
+    loop.progress.close(result)
+    return result
+
+
+INTERRUPTED = "interrupted"
+
+
+class _Loop:
+    """One session of trials of a study."""
+
+    def __init__(
+        self,
+        study: Study,
+        run: Callable[[dict[str, Any]], Any],
+        timeout: float | None,
+        isolate: bool,
+        context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None,
+        callbacks: list[Callback],
+        progress: Progress,
+    ) -> None:
+        self.study, self.run, self.timeout, self.isolate = study, run, timeout, isolate
+        self.context, self.callbacks, self.progress = context, callbacks, progress
+
+    def until(self, n_trials: int | None, limit: float | None, control_every: int, overlap: bool) -> str:
+        """Run trials until the count or the time is reached; return why it stopped."""
+        began = time.monotonic()
+        for orphan in self.study.trials.running:
+            self.study.fail(orphan, "its process ended before it did", State.ABORTED)
+        compiling = threading.Thread(target=self.study.compile, daemon=True) if overlap else None
+        if compiling is not None:
+            compiling.start()
+        try:
+            while n_trials is None or self.study.n_counted < n_trials:
+                if limit is not None and time.monotonic() - began >= limit:
+                    return f"the time budget of {limit:.0f} s is spent"
+                if compiling is not None and self.study.modelled_next:
+                    compiling.join()
+                self.progress.status("choosing the next configuration")
+                self.trial(self.study.ask(context=self._context()))
+                if control_every and self.study.n_counted % control_every == 0:
+                    self.repeat(self.study.space.default, "control")
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        return f"{self.study.n_counted} trials were run"
+
+    def confirm(self, n: int) -> None:
+        """Run the best configuration and the default alternately, ``n`` times each."""
+        best = self.study.best.configuration
+        try:
+            for i in range(n):
+                for configuration in (best, self.study.space.default)[:: 1 if i % 2 else -1]:
+                    self.repeat(configuration, "confirm")
+        except KeyboardInterrupt:
+            return
+
+    def repeat(self, configuration: Mapping[str, Any], origin: str) -> None:
+        """Run a configuration once more, counted apart."""
+        context = self.study.space.validate_context(self._context())
+        self.trial(self.study.start(configuration, origin, None, context))
+
+    def trial(self, trial: Trial) -> None:
+        """Run one trial and tell the study what became of it."""
+        self.progress.status(f"running trial {trial.number}")
+        try:
+            outcome = run_callable(self.run, trial.configuration, timeout=self.timeout, isolate=self.isolate)
+        except KeyboardInterrupt:
+            self.study.fail(trial, "interrupted from the keyboard", State.ABORTED)
+            raise
+        told = self._tell(trial, outcome)
+        self.progress.trial(told)
+        for callback in self.callbacks:
+            callback(self.study, told)
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> Trial:
+        if outcome.state is not State.COMPLETE:
+            return self.study.fail(trial, outcome.reason or "no reason was given", outcome.state)
+        try:
+            return self.study.tell(trial, outcome.measurements)
+        except MeasurementError as error:
+            return self.study.fail(trial, str(error))
+
+    def _context(self) -> Mapping[str, Any] | None:
+        return self.context() if callable(self.context) else self.context
+
+
+UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(budget: str | float | timedelta) -> float:
+    """Return a time budget in seconds.
+
+    >>> seconds_of("30min"), seconds_of("1.5h"), seconds_of(90)
+    (1800.0, 5400.0, 90.0)
+    """
+    if isinstance(budget, timedelta):
+        return budget.total_seconds()
+    if isinstance(budget, int | float) and not isinstance(budget, bool) and budget > 0:
+        return float(budget)
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]+)\s*", budget) if isinstance(budget, str) else None
+    if match is None or match[2] not in UNITS:
+        raise ModelError(f"budget= is seconds or text such as '90s', '30min' or '2h'; got {budget!r}.")
+    return float(match[1]) * UNITS[match[2]]

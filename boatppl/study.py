@@ -1,0 +1,433 @@
+"""The study: the trials so far, the model and what to optimise. The only mutable object."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from boatppl.dag import DAGModel, generic_model
+from boatppl.datatree import tree
+from boatppl.fit import Inference
+from boatppl.infer import LONG, SHORT, Chains
+from boatppl.predict import predictive
+from boatppl.propagate import Posterior
+from boatppl.space import Space
+from boatppl.storage import open_storage
+from boatppl.suggest import Goal, Suggestion, noise_free, suggest, summary
+from boatppl.table import Measured, measured
+from boatppl.transform import Transform
+from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
+from boatppl.words import ModelError, listed, nearest
+
+
+@dataclass(frozen=True)
+class Best:
+    """The incumbent: the measured configuration that is best by the posterior.
+
+    ``value`` is the posterior median of the noise-free objective there with its 90 % ``interval``; ``measured`` the mean of
+    what runs at this configuration returned (``trials``); ``default`` the noise-free value of the default configuration;
+    ``ratio`` the 5, 50 and 95 % points of how many times better than the default.
+    """
+
+    configuration: Mapping[str, Any]
+    value: float
+    interval: tuple[float, ...]
+    measured: float | None
+    default: float
+    ratio: tuple[float, ...]
+    trials: tuple[int, ...]
+
+
+class Study:
+    """Ask for configurations, tell what was measured.
+
+    Parameters
+    ----------
+    model
+        A :class:`DAGModel`, or a :class:`Space` alone: then the model is generic (one node over all parameters).
+    minimize, maximize
+        The name of the node or derived quantity to optimise: one of the two.
+    storage
+        A path: every trial is in this SQLite file before it is handed out. None keeps the study in memory.
+    name
+        The study's name in the file. Opening a file and name that exist goes on with that study.
+    random_seed
+        The same seed, trials and pending set give the same next configuration.
+    n_initial
+        How many trials come before the first modelled one: the default, then a quasi-random design.
+
+    Raises
+    ------
+    ModelError
+        For an objective that is no node, or no direction.
+    StorageError
+        For a file that cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: DAGModel | Space,
+        *,
+        minimize: str | None = None,
+        maximize: str | None = None,
+        storage: str | os.PathLike[str] | None = None,
+        name: str = "study",
+        random_seed: int | None = None,
+        n_initial: int | None = None,
+    ) -> None:
+        self.goal = _goal(minimize, maximize)
+        self.generic = isinstance(model, Space)
+        self.model = generic_model(model, self.goal.name) if isinstance(model, Space) else model
+        self.space = self.model.space
+        _check_goal(self.model, self.goal)
+        self.name = name
+        self.storage = open_storage(storage)
+        direction = "maximize" if self.goal.maximize else "minimize"
+        self.storage.open_study(name, objective=self.goal.name, direction=direction, space=self.space.fingerprint())
+        self.random_seed = self._seed(random_seed)
+        self.n_initial = default_n_initial(self.model, self.generic) if n_initial is None else int(n_initial)
+        self.trials: Trials = self.storage.trials(name)
+        self._inference = Inference(self.model, self.random_seed)
+        self._design: list[dict[str, Any]] | None = None
+
+    # -- ask and tell -------------------------------------------------------------------------------------------------
+
+    def ask(
+        self, n: int | None = None, *, context: Mapping[str, Any] | None = None
+    ) -> Trial | list[Trial]:
+        """Return the next trial to run, or ``n`` of them; each is stored as RUNNING before it is handed out.
+
+        ``context`` gives every context variable of the space. Trials asked for and not yet told are pending: later
+        suggestions take them into account.
+        """
+        if n is not None:
+            return [self._ask(context) for _ in range(n)]
+        return self._ask(context)
+
+    def _ask(self, context: Mapping[str, Any] | None) -> Trial:
+        known = self.space.validate_context(context)
+        number = self.trials.next_number
+        configuration, origin, suggestion = self._next(number, known)
+        return self.start(configuration, origin, suggestion, known)
+
+    def start(
+        self,
+        configuration: Mapping[str, Any],
+        origin: str,
+        suggestion: dict[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Trial:
+        """Store a RUNNING trial of a chosen configuration and return it."""
+        trial = Trial(
+            self.trials.next_number,
+            dict(configuration),
+            dict(context or {}),
+            origin=origin,
+            suggestion=suggestion,
+            seed=self.random_seed,
+            host=platform.node(),
+        )
+        trial = self.storage.append(self.name, trial)
+        self.trials = self.trials.with_trial(trial)
+        return trial
+
+    def tell(
+        self,
+        trial: Trial | Mapping[str, Any],
+        measurements: Any,
+        *,
+        context: Mapping[str, Any] | None = None,
+        marks: Sequence[str] = (),
+    ) -> Trial:
+        """Store what a run measured: of a trial that was asked for, or of a configuration run elsewhere.
+
+        ``measurements`` is a dict from node names to numbers (or vectors along the node's dims), or one number for the
+        objective. Nodes may be missing; names that the model does not know are kept for later models. Telling twice with
+        equal values changes nothing; with different ones it raises.
+        """
+        values = self._validated(measurements)
+        if not isinstance(trial, Trial):
+            configuration = self.space.validate(trial, strict=False)
+            extra = [] if self.space.in_range(configuration) else ["out of range"]
+            if not self.space.feasible_configuration(configuration):
+                extra.append("violates a constraint")
+            trial = self.start(configuration, "told", None, self.space.validate_context(context))
+            marks = [*marks, *extra]
+        there = set(self.model.nodes) <= set(values)
+        state = State.COMPLETE if there else State.PARTIAL
+        return self._finish(trial.finish(state, values, context=context, marks=marks))
+
+    def fail(self, trial: Trial, reason: str, state: State = State.FAILED) -> Trial:
+        """Store that a trial's run failed, and why."""
+        return self._finish(trial.finish(state, {}, reason=reason))
+
+    def _finish(self, trial: Trial) -> Trial:
+        trial = self.storage.finish(self.name, trial)
+        self.trials = self.trials.with_trial(trial)
+        return trial
+
+    def _validated(self, raw: Any) -> dict[str, Any]:
+        shapes = {
+            name: tuple(self.model.sizes[dim] for dim in self.model.sources[name].dims) for name in self.model.nodes
+        }
+        values = validate_measurements(raw, shapes, self.goal.name)
+        for name, value in values.items():
+            if name in shapes:
+                transform = Transform(self.model.nodes[name].node.transform)
+                there = np.asarray(value)[np.isfinite(value)]
+                if not np.isfinite(transform.forward(there)).all():
+                    raise MeasurementError(
+                        f"{name} was measured as {value}, but its transform {transform.kind!r} needs values {transform.domain}."
+                    )
+        return values
+
+    # -- choosing -----------------------------------------------------------------------------------------------------
+
+    def _next(self, number: int, context: Mapping[str, Any]) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
+        planned = [t for t in self.trials if t.origin in ("default", "design")]
+        if not any(t.origin == "default" for t in planned) and not self._was_run(self.space.default):
+            return self.space.default, "default", None
+        if not self.modelled_next:
+            return self._designed(number), "design", None
+        return self._suggested(number, context)
+
+    @property
+    def modelled_next(self) -> bool:
+        """Whether the next suggestion comes from the posterior: the initial trials are there and one has an objective."""
+        measured_once = any(self.objective_of(trial) is not None for trial in self.trials.finished)
+        return self.n_counted + len(self.trials.running) >= self.n_initial and measured_once
+
+    @property
+    def n_counted(self) -> int:
+        """How many finished trials count against a budget: not aborted, not a control or confirmation."""
+        apart = ("control", "confirm")
+        return sum(t.state is not State.ABORTED and t.origin not in apart for t in self.trials.finished)
+
+    def compile(self) -> None:
+        """Compile the model now rather than before the first modelled suggestion."""
+        self._inference.compile()
+
+    def _designed(self, number: int) -> dict[str, Any]:
+        """The next point of the design that was not run."""
+        for n in (self.n_initial + len(self.trials) + 1, 4 * (self.n_initial + len(self.trials) + 1)):
+            for configuration in self.space.design(n, self.random_seed):
+                if not self._was_run(configuration):
+                    return configuration
+        return self.space.design(1, [self.random_seed, number])[0]
+
+    def _was_run(self, configuration: Mapping[str, Any]) -> bool:
+        return any(t.configuration == configuration for t in self.trials if t.origin != "control")
+
+    def _usable(self) -> list[Trial]:
+        return [t for t in self.trials.finished if t.measurements]
+
+    def _suggested(self, number: int, context: Mapping[str, Any]) -> tuple[dict[str, Any], str, dict[str, Any]]:
+        data = self._data()
+        posterior = self._inference.posterior(data, SHORT)
+        pending = self.space.encode([t.configuration for t in self.trials.running])
+        failed = self.space.encode([t.configuration for t in self.trials.finished if t.state in FAILURES])
+        everything = self.space.encode([t.configuration for t in self.trials])
+        found = suggest(
+            posterior,
+            self.goal,
+            data.unit,
+            pending.reshape(-1, self.space.dimension),
+            self._seed_of(number),
+            avoid=everything.reshape(-1, self.space.dimension),
+            failed=failed.reshape(-1, self.space.dimension),
+            contexts=context,
+        )
+        [configuration] = self.space.decode(found.unit[None])
+        return configuration, "suggested", self._why(posterior, found, context)
+
+    def _why(self, posterior: Posterior, found: Suggestion, context: Mapping[str, Any]) -> dict[str, Any]:
+        """What is known before the run: the prediction of a measurement, expected gain and its probability."""
+        incumbent = self._incumbent(posterior, context)
+        unit = np.concatenate([found.unit[None], incumbent[None]])
+        draws = noise_free(posterior, self.goal, unit, self.random_seed, context)
+        gain = self.goal.sign * (draws[:, 1] - draws[:, 0])
+        measured = predictive(
+            posterior, found.unit[None], context, self.random_seed, noise=True, target=self.goal.name
+        )
+        low, median, high = summary(measured[self.goal.name][:, 0])
+        return {
+            "predicted": {"low": low, "median": median, "high": high},
+            "expected_gain": float(np.mean(np.maximum(gain, 0.0))),
+            "probability": float(np.mean(gain > 0.0)),
+            "evaluated": found.evaluated,
+            "verdicts": {block.density.block.name: str(block.verdict) for block in posterior.blocks},
+        }
+
+    def _incumbent(self, posterior: Posterior, context: Mapping[str, Any] | None = None) -> np.ndarray:
+        """The measured configuration (unit row) with the best posterior median of the noise-free objective."""
+        rows = np.unique(self._data().unit, axis=0)
+        draws = noise_free(posterior, self.goal, rows, self.random_seed, context)
+        return rows[np.nanargmin(self.goal.sign * np.nanmedian(draws, axis=0))]
+
+    def _data(self) -> Measured:
+        return measured(self.model, [t for t in self._usable() if self._has_context(t)])
+
+    def _has_context(self, trial: Trial) -> bool:
+        return all(name in trial.context for name in self.space.contexts)
+
+    def _seed_of(self, number: int) -> int:
+        return int(np.random.SeedSequence([self.random_seed, number]).generate_state(1)[0])
+
+    def _seed(self, random_seed: int | None) -> int:
+        kept = self.storage.get_setting(self.name, "random_seed")
+        if kept is None:
+            kept = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
+            self.storage.set_setting(self.name, "random_seed", kept)
+        return int(kept if random_seed is None else random_seed)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        configurations: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        *,
+        noise: bool = True,
+        context: Mapping[str, Any] | None = None,
+    ) -> xr.Dataset:
+        """Return draws of every node at some configurations, dims ``(sample, configuration, *node dims)``.
+
+        ``noise=True``: of what a run would measure. ``noise=False``: of the quantity itself, run-to-run variation averaged
+        out within each draw. Draws are joint over configurations, so differences between them are meaningful.
+        """
+        rows = [configurations] if isinstance(configurations, Mapping) else list(configurations)
+        unit = self.space.encode([self.space.validate(row, strict=False) for row in rows])
+        known = self.space.validate_context(context)
+        posterior = self._inference.posterior(self._data(), SHORT)
+        values = predictive(posterior, unit, known, self.random_seed, noise=noise)
+        return xr.Dataset(
+            {
+                name: (("sample", "configuration", *self.model.sources[name].dims), value, {"unit": self._unit(name)})
+                for name, value in values.items()
+            },
+            coords={dim: names for dim, names in self.model.coords.items()},
+        )
+
+    def _unit(self, name: str) -> str:
+        return getattr(self.model.parts[name], "unit", None) or ""
+
+    @property
+    def posterior(self) -> xr.DataTree:
+        """The long posterior with its verdict: a child per node that ArviZ takes as it is."""
+        return self.sample()
+
+    def sample(self, draws: int = LONG.draws, tune: int = LONG.tune, chains: int = LONG.chains) -> xr.DataTree:
+        """Sample the posterior given every measurement so far, and return it as one tree with a child per node."""
+        length = Chains(draws, tune, chains)
+        return tree(self._inference.posterior(self._data(), length), self.random_seed)
+
+    @property
+    def best(self) -> Best:
+        """The incumbent: the measured configuration that is best by the posterior, not by the luckiest measurement."""
+        data = self._data()
+        if not len(data.numbers):
+            raise ModelError("no trial of this study has a measurement yet, so there is no best configuration.")
+        posterior = self._inference.posterior(data, SHORT)
+        context = self._last_context()
+        unit = self._incumbent(posterior, context)
+        rows = np.concatenate([unit[None], self.space.encode([self.space.default])])
+        draws = noise_free(posterior, self.goal, rows, self.random_seed, context)
+        used = [t for t in self._usable() if self._has_context(t)]
+        same = [t for t, row in zip(used, data.unit, strict=True) if np.allclose(row, unit)]
+        values = [value for value in map(self.objective_of, same) if value is not None]
+        ratio = draws[:, 1] / draws[:, 0] if not self.goal.maximize else draws[:, 0] / draws[:, 1]
+        return Best(
+            configuration=same[0].configuration,
+            value=float(np.nanmedian(draws[:, 0])),
+            interval=tuple(summary(draws[:, 0])[::2]),
+            measured=float(np.mean(values)) if values else None,
+            default=float(np.nanmedian(draws[:, 1])),
+            ratio=tuple(summary(ratio)),
+            trials=tuple(t.number for t in same),
+        )
+
+    def objective_of(self, trial: Trial) -> float | None:
+        """The objective as a trial measured it (a derived one computed from what was measured); None where it is missing."""
+        if self.goal.name in self.model.nodes:
+            value = trial.measurements.get(self.goal.name)
+            return None if value is None else float(value)
+        if not trial.measurements or not self._has_context(trial):
+            return None
+        value = float(measured(self.model, [trial]).values[self.goal.name].ravel()[0])
+        return value if np.isfinite(value) else None
+
+    def quick_best(self) -> float | None:
+        """The best value so far: by the posterior once it is there, before by the measurements."""
+        values = [v for v in map(self.objective_of, self.trials.finished) if v is not None]
+        if not values:
+            return None
+        if not self.modelled_next:
+            return max(values) if self.goal.maximize else min(values)
+        return self.best.value
+
+    def sentences(self, best: Best) -> list[str]:
+        """The result as a person wants to read it."""
+        unit = f" {self._unit(self.goal.name)}".rstrip()
+        times = best.ratio[1]
+        lines = [
+            f"{self.goal.name} {best.value:.4g}{unit} against {best.default:.4g}{unit} with the default: {times:.2g}x better "
+            f"(90 % sure of {best.ratio[0]:.2g}-{best.ratio[2]:.2g}x)",
+            ", ".join(f"{name} {value}" for name, value in best.configuration.items()),
+        ]
+        if best.measured is not None:
+            runs = len(best.trials)
+            lines.append(f"measured {best.measured:.4g}{unit} in {runs} run{'s' if runs > 1 else ''}; noise-free 90 % interval "
+                         f"{best.interval[0]:.4g}-{best.interval[1]:.4g}{unit}")
+        return lines + self.unused()
+
+    def _last_context(self) -> dict[str, Any]:
+        return dict(self._usable()[-1].context) if self.space.contexts else {}
+
+    def recommend(self) -> Best:
+        """Return the configuration to use: the incumbent of the posterior."""
+        return self.best
+
+    def unused(self) -> list[str]:
+        """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause missing``."""
+        posterior = self._inference.posterior(self._data(), SHORT)
+        lines = []
+        for name, draws in posterior.nodes.items():
+            for reason, numbers in draws.table.unused.items():
+                total = len(draws.table) + sum(len(n) for n in draws.table.unused.values())
+                lines.append(f"{len(numbers)} of {total} rows of {name} unused: {reason}")
+        return lines
+
+    def __repr__(self) -> str:
+        direction = "maximize" if self.goal.maximize else "minimize"
+        return f"Study {self.name!r}: {direction} {self.goal.name}, {self.trials!r}"
+
+
+FAILURES = (State.FAILED, State.TIMED_OUT)
+
+
+def default_n_initial(model: DAGModel, generic: bool) -> int:
+    """Return how many trials are run before the first modelled one, the default included."""
+    return max(4, min(model.space.dimension + 2, 12)) if generic else 3
+
+
+def _goal(minimize: str | None, maximize: str | None) -> Goal:
+    if (minimize is None) == (maximize is None):
+        raise ModelError("say what to optimise with minimize='...' or maximize='...', one of the two.")
+    return Goal(minimize if minimize is not None else str(maximize), maximize is not None)
+
+
+def _check_goal(model: DAGModel, goal: Goal) -> None:
+    known = [*model.nodes, *model.derived]
+    if goal.name not in known:
+        raise ModelError(
+            f"the objective {goal.name!r} is no node or derived quantity of the model.{nearest(goal.name, known)} "
+            f"Known: {listed(known)}."
+        )
+    if model.sources[goal.name].dims:
+        raise ModelError(
+            f"the objective {goal.name!r} is a vector along {model.sources[goal.name].dims}; expected one number. Reduce it "
+            f"with a @boat.derived, such as `return {goal.name}.max()`."
+        )
