@@ -153,14 +153,15 @@ def test_duplicate_rows_and_long_lengthscales_stay_finite():
 
 def test_exponential_against_numpy():
     squared = np.concatenate([np.linspace(0, 1400, 100_001), [1e10, np.inf]])
-    k, slope = np.empty_like(squared), np.empty_like(squared)
-    correlate(KINDS["expquad"], squared, k, slope)
+    k, slope = squared.copy(), np.empty_like(squared)
+    correlate(KINDS["expquad"], k, slope)
     inside = squared <= 1400
     np.testing.assert_allclose(k[inside], np.exp(-squared[inside] / 2), rtol=1e-15)
     assert (k[~inside] < 1e-300).all()
     assert (slope <= 0).all()
-    correlate(0, np.full(3, np.nan), k[:3], slope[:3])
-    assert np.isnan(k[:3]).all()
+    nothing = np.full(3, np.nan)
+    correlate(0, nothing, slope[:3])
+    assert np.isnan(nothing).all()
 
 
 def test_correlation_matrix_is_the_textbooks():
