@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from scipy.stats import gamma
 
 from boatppl.compile.density import DEGREES_OF_FREEDOM
-from boatppl.dag import draw_prior
+from boatppl.graph import draw_prior
 from boatppl.gp.kernel import KINDS, correlation_matrix
 from boatppl.gp.kernel import JITTER
 from boatppl.infer import BlockPosterior

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from boatppl.compile.density import BlockDensity
-from boatppl.dag import DAGModel
+from boatppl.graph import DAG
 from boatppl.infer import SHORT, BlockPosterior, Chains, sample
 from boatppl.propagate import Posterior, condition
 from boatppl.table import Measured, Table, measured, tables
@@ -19,7 +19,7 @@ class Inference:
     did not change keeps its draws, and a resumed study gets the draws of an uninterrupted one.
     """
 
-    def __init__(self, model: DAGModel, seed: int) -> None:
+    def __init__(self, model: DAG, seed: int) -> None:
         self.model = model
         self.seed = seed
         self.densities: list[BlockDensity | None] = [None] * len(model.blocks)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from boatppl.compile.density import DEGREES_OF_FREEDOM
-from boatppl.dag import DAGModel, NodeGraph
+from boatppl.graph import DAG, NodeGraph
 from boatppl.gp.conditional import Conditional
 from boatppl.gp.kernel import KINDS
 from boatppl.infer import BlockPosterior
@@ -87,7 +87,7 @@ class Propagation:
 class Posterior:
     """The posterior of a whole model given its measurements: every block's draws, ready to be propagated."""
 
-    model: DAGModel
+    model: DAG
     nodes: Mapping[str, NodeDraws]
     blocks: Sequence[BlockPosterior]
     draws: int
@@ -206,7 +206,7 @@ class Posterior:
         return gradient.run(d_mean, d_variance)
 
 
-def condition(model: DAGModel, tables: Mapping[str, Table], blocks: Sequence[BlockPosterior]) -> Posterior:
+def condition(model: DAG, tables: Mapping[str, Table], blocks: Sequence[BlockPosterior]) -> Posterior:
     """Return the posterior of a model from its blocks' draws and its nodes' tables."""
     nodes = {}
     for block in blocks:
@@ -237,7 +237,7 @@ def _node_draws(graph: NodeGraph, table: Table, block: BlockPosterior) -> NodeDr
     return NodeDraws(graph, table, variables, residual)
 
 
-def needed(model: DAGModel, target: str) -> list[str]:
+def needed(model: DAG, target: str) -> list[str]:
     """Return the nodes and derived quantities that ``target`` depends on, itself included, in order."""
     wanted, stack = set(), [target]
     while stack:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from boatppl.dag import DAGModel, NodeGraph, ResidualInput
+from boatppl.graph import DAG, NodeGraph, ResidualInput
 from boatppl.rows import Rows, arrive, every_row
 from boatppl.transform import Transform
 from boatppl.wiring import Key
@@ -50,7 +50,7 @@ class Measured:
     values: Mapping[str, np.ndarray]
 
 
-def measured(model: DAGModel, trials: Sequence[Any]) -> Measured:
+def measured(model: DAG, trials: Sequence[Any]) -> Measured:
     """Collect the measurements of finished trials (objects with number, configuration, context and measurements)."""
     numbers = np.array([trial.number for trial in trials], np.int64)
     unit = model.space.encode([trial.configuration for trial in trials])
@@ -69,7 +69,7 @@ def measured(model: DAGModel, trials: Sequence[Any]) -> Measured:
 
 
 def residual_features(
-    model: DAGModel,
+    model: DAG,
     node: NodeGraph,
     values: Mapping[str, np.ndarray],
     unit: np.ndarray,
@@ -87,7 +87,7 @@ def residual_features(
 
 
 def _feature(
-    model: DAGModel,
+    model: DAG,
     node: NodeGraph,
     item: ResidualInput,
     values: Mapping[str, np.ndarray],
@@ -110,7 +110,7 @@ def _feature(
     return scaled.reshape(*scaled.shape[:2], -1)
 
 
-def feature_groups(model: DAGModel, node: NodeGraph) -> np.ndarray:
+def feature_groups(model: DAG, node: NodeGraph) -> np.ndarray:
     """Return the input number of each residual column ``(column,)``: a vector's or categorical's columns share one."""
     widths = []
     for item in node.inputs:
@@ -123,13 +123,13 @@ def feature_groups(model: DAGModel, node: NodeGraph) -> np.ndarray:
     return np.repeat(np.arange(len(widths)), widths).astype(np.int64)
 
 
-def tables(model: DAGModel, data: Measured) -> dict[str, Table]:
+def tables(model: DAG, data: Measured) -> dict[str, Table]:
     """Return the table of every node; only rows whose measurement and parents are there are used."""
     transforms = {name: transform_of(model, name, data) for name in model.nodes}
     return {name: _table(model, model.nodes[name], data, transforms) for name in model.nodes}
 
 
-def transform_of(model: DAGModel, name: str, data: Measured) -> Transform:
+def transform_of(model: DAG, name: str, data: Measured) -> Transform:
     """Return the node's transform; a node without a parametric part is standardised by its measurements."""
     node = model.nodes[name].node
     transform = Transform(node.transform)
@@ -143,7 +143,7 @@ def transform_of(model: DAGModel, name: str, data: Measured) -> Transform:
     return replace(transform, location=float(np.mean(values)), spread=spread or max(abs(float(np.mean(values))), 1.0))
 
 
-def _table(model: DAGModel, node: NodeGraph, data: Measured, transforms: Mapping[str, Transform]) -> Table:
+def _table(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str, Transform]) -> Table:
     over, transform = node.node.over, transforms[node.name]
     rows = every_row(len(data.numbers), over, model.sizes)
     if len(data.numbers) == 0:
@@ -175,7 +175,7 @@ def _table(model: DAGModel, node: NodeGraph, data: Measured, transforms: Mapping
     )
 
 
-def _unused(model: DAGModel, node: NodeGraph, data: Measured, rows: Rows, dropped: np.ndarray) -> dict[str, tuple[int, ...]]:
+def _unused(model: DAG, node: NodeGraph, data: Measured, rows: Rows, dropped: np.ndarray) -> dict[str, tuple[int, ...]]:
     """Say which missing parent took which trials' rows out of the fit."""
     found: dict[str, tuple[int, ...]] = {}
     for name in model.origins([*model.parents(node.name)]):

@@ -132,7 +132,7 @@ class Wiring:
             )
         return tensor.astype("float64")
 
-    def graph(self, part: Node | Derived | Shared, model: pm.Model | None) -> Graph:
+    def graph(self, part: Node | Derived | Shared) -> Graph:
         """Run a part's function (and a node's noise function) and collect what it depends on."""
         over = () if isinstance(part, Shared) else part.over
         expression = self.run(part, part.function, over)

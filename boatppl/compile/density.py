@@ -12,7 +12,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from boatppl.compile.batch import batch
 from boatppl.compile.marginal import GPMarginal, NormalMarginal
-from boatppl.dag import Block, NodeGraph
+from boatppl.graph import Block, NodeGraph
 from boatppl.table import Table
 from boatppl.wiring import Key
 

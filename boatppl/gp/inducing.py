@@ -135,29 +135,35 @@ def _solve_small(L, P, b, variance):
     """
     points = b.shape[0]
     _mirror(P)
-    B = variance * P
-    for a in range(points):
-        B[a, a] += 1.0
+    B, E, product, d_k = np.empty(P.shape), np.empty(P.shape), np.empty(P.shape), np.empty(P.shape)
+    for i in range(points):
+        for j in range(points):
+            B[i, j] = variance * P[i, j]
+        B[i, i] += 1.0
     status = cholesky(B)
     determinant = 0.0
-    for a in range(points):
-        determinant += 2.0 * math.log(B[a, a]) if B[a, a] > 0.0 else math.nan
+    for i in range(points):
+        determinant += 2.0 * math.log(B[i, i]) if B[i, i] > 0.0 else math.nan
     status += invert_from_cholesky(B)
     _mirror(B)
-    beta = np.dot(B, b)
-    E = -B
-    for a in range(points):
-        E[a, a] += 1.0
-    d_k = np.dot(E, P)
+    beta, omega = np.zeros(points), np.empty(points)
+    for i in range(points):
+        for j in range(points):
+            beta[i] += B[i, j] * b[j]
+            E[i, j] = -B[i, j]
+        E[i, i] += 1.0
+        omega[i] = beta[i]
+    np.dot(E, P, product)
     solve_lower(L, E, True)
+    solve_lower(L, product, True)
+    for i in range(points):
+        for j in range(points):
+            d_k[i, j] = product[j, i]
     solve_lower(L, d_k, True)
-    d_k = d_k.T.copy()
-    solve_lower(L, d_k, True)
-    omega = beta.copy()
     solve_lower(L, omega.reshape((points, 1)), True)
-    for a in range(points):
-        for c in range(points):
-            d_k[a, c] += omega[a] * omega[c]
+    for i in range(points):
+        for j in range(points):
+            d_k[i, j] += omega[i] * omega[j]
     return determinant if status == 0 else math.nan, beta, omega, E, d_k
 
 
@@ -175,13 +181,22 @@ def _total(values):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _factorise_points(kind, scaled_points, k, slope, L):
-    """Write k_UU, its slope and L, all (point, point); return whether the factor exists."""
+def _factorise_points(kind, scaled_points, k, slope, L, L_inverse):
+    """Write k_UU, its slope, L and L^-1, all (point, point); return whether the factor exists."""
     _correlations(kind, scaled_points, scaled_points, k, slope)
-    L[:] = k
-    for a in range(k.shape[0]):
-        L[a, a] += INDUCING_JITTER
-    return cholesky(L) == 0 and math.isfinite(_total(L.ravel()))
+    points = k.shape[0]
+    for i in range(points):
+        for j in range(points):
+            L[i, j] = k[i, j]
+            L_inverse[i, j] = 0.0
+        L[i, i] += INDUCING_JITTER
+        L_inverse[i, i] = 1.0
+    status = cholesky(L)
+    for i in range(points):
+        if not (L[i, i] > 0.0):
+            return False
+    solve_lower(L, L_inverse, False)
+    return status == 0
 
 
 @njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
@@ -203,8 +218,10 @@ def _forward(kind, Z, groups, lengthscale, scaled_points, L_inverse, precision, 
     """Fill ``work`` (3, tile, point * row) with k, slope and A; ``P`` = A A^T, ``b`` = A S^-1/2 residual."""
     columns, points = scaled_points.shape
     scaled = np.empty((columns, _TILE))
-    P[:] = 0.0
-    b[:] = 0.0
+    for i in range(points):
+        b[i] = 0.0
+        for j in range(points):
+            P[i, j] = 0.0
     for tile in range(work.shape[1]):
         start = tile * _TILE
         stop = min(start + _TILE, Z.shape[0])
@@ -266,28 +283,34 @@ def log_marginal_inducing(kind, residual, Z, groups, amplitude, lengthscale, noi
     variance = amplitude * amplitude
     scaled_points = np.empty((Z.shape[1], points))
     scale_columns(inducing, groups, lengthscale, scaled_points)
-    k, slope, L = np.empty((points, points)), np.empty((points, points)), np.empty((points, points))
-    precision = np.empty(rows)
+    small = np.empty((5, points, points))
+    k, slope, L, L_inverse, P = small[0], small[1], small[2], small[3], small[4]
+    precision, b = np.empty(rows), np.empty(points)
     row_sum, trace = _row_terms(variance, noise_variance, residual, precision)
-    if not (math.isfinite(row_sum) and _factorise_points(kind, scaled_points, k, slope, L)):
+    if not (math.isfinite(row_sum) and _factorise_points(kind, scaled_points, k, slope, L, L_inverse)):
         return _floor(rows, group_count)
     work = np.empty((3, (rows + _TILE - 1) // _TILE, points * _TILE))
-    P, b = np.empty((points, points)), np.empty(points)
-    L_inverse = np.eye(points)
-    solve_lower(L, L_inverse, False)
     _forward(kind, Z, groups, lengthscale, scaled_points, L_inverse, precision, residual, work, P, b)
     determinant, beta, omega, E, d_k = _solve_small(L, P, b, variance)
-    fit = row_sum + rows * _LOG_2PI + determinant - variance * np.dot(b, beta)
-    logp = -0.5 * (fit + variance * (trace - np.trace(P)))
+    unseen, norm = trace, 0.0  # sum_i (1 - v_i . v_i) / S_ii, beta . beta
+    fit = row_sum + rows * _LOG_2PI + determinant
+    for i in range(points):
+        unseen -= P[i, i]
+        norm += beta[i] * beta[i]
+        fit -= variance * b[i] * beta[i]
+        for j in range(points):
+            d_k[i, j] *= -0.5 * slope[i, j]
+    logp = -0.5 * (fit + variance * unseen)
     if not math.isfinite(logp):
         return _floor(rows, group_count)
-    d_column = np.zeros(Z.shape[1])
-    _add_column_sums(-0.5 * d_k * slope, scaled_points, scaled_points, d_column)
-    d_residual, d_noise, explained = _backward(
+    d_column, d_lengthscale = np.zeros(Z.shape[1]), np.zeros(group_count)
+    _add_column_sums(d_k, scaled_points, scaled_points, d_column)
+    d_residual, d_noise, d_variance = _backward(
         Z, groups, lengthscale, scaled_points, E, omega, beta, variance, precision, residual, work, d_column
     )
-    d_variance = 0.5 * (np.dot(beta, beta) + explained - trace) + JITTER * np.sum(d_noise)
-    d_lengthscale = np.zeros(group_count)
+    d_variance = 0.5 * (norm + d_variance - trace)
+    for i in range(rows):
+        d_variance += JITTER * d_noise[i]
     for c in range(Z.shape[1]):
         d_lengthscale[groups[c]] -= 2.0 * variance / lengthscale[groups[c]] * d_column[c]
     if not math.isfinite(d_variance + _total(d_lengthscale) + _total(d_noise) + _total(d_residual)):
@@ -311,9 +334,7 @@ def project(
     work = np.empty((3, points * _TILE))
     for s in range(first, last):
         scale_columns(inducing, groups, lengthscale[s], scaled_points)
-        _factorise_points(kind, scaled_points, k_points, slope_points, L)
-        root[s] = np.eye(points)
-        solve_lower(L, root[s], False)
+        _factorise_points(kind, scaled_points, k_points, slope_points, L, root[s])
         _row_terms(amplitude[s] * amplitude[s], noise_variance[s], residual[s], precision)
         P[s] = 0.0
         b[s] = 0.0

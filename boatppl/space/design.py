@@ -147,9 +147,11 @@ def _moves(cube: UnitCube, centre: Floats, rng: np.random.Generator, n: int, shr
         start += len(block)
     singles = rng.permutation(singles)[: max(2 * n // 3, 1)]
     pairs = np.repeat(centre, n, axis=0)
-    for row in pairs:
-        for j in rng.choice(len(names), size=min(2, len(names)), replace=False):
-            row[cube.slices[names[j]]] = steps[names[j]][rng.integers(len(steps[names[j]]))]
+    first = rng.integers(len(names), size=n)
+    second = (first + rng.integers(1, max(len(names), 2), size=n)) % len(names)
+    for j, name in enumerate(names):
+        moving = np.flatnonzero((first == j) | (second == j))
+        pairs[moving, cube.slices[name]] = steps[name][rng.integers(len(steps[name]), size=len(moving))]
     rows = np.concatenate([singles, pairs])
     asleep = [name for name in cube.slices if name not in names]
     for name in asleep:  # a move may wake a parameter: half of the time not at its default

@@ -1,0 +1,129 @@
+"""Maximise any function of configurations over a `Space`: mixed, conditional and constrained ones alike."""
+
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from boatppl.search.ascent import ascend
+from boatppl.search.moves import NARROWEST, WIDEST, Front, moved, polished
+from boatppl.search.trail import Floats, Gradient, Score, Trail
+from boatppl.space import Space
+
+REFINED = 6  # how many rows are refined at first; the worse half is given up round by round, down to two
+APART = 0.05  # the least distance, in some coordinate, between rows refined at first
+ROUNDS = 40
+PATIENCE = 2  # rounds without a gain, since neighbours are drawn anew
+
+
+class Exhausted(ValueError):
+    """Every configuration of the space is to be avoided: there is nothing left to propose."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best row ``unit (coordinate,)`` that was found, its score, and how many rows were evaluated to find
+    it."""
+
+    unit: Floats
+    score: float
+    evaluated: int
+
+
+def maximise(
+    score: Score,
+    space: Space,
+    *,
+    seed: Any,
+    n_candidates: int = 512,
+    starts: Floats | None = None,
+    gradient: Gradient | None = None,
+    avoid: Floats | None = None,
+    budget_seconds: float | None = None,
+    tolerance: float = 1e-4,
+) -> Found:
+    """Return the snapped feasible row of the unit cube with the largest score that could be found.
+
+    Quasi-random rows and the neighbourhoods of ``starts`` are scored in one batch. The best few that are
+    apart from each other are refined together: by an ascent along the continuous coordinates where a gradient
+    is given, and by moves of one or two parameters for everything else, until neither finds anything better.
+    Every batch is one call, because a call costs far more than another row in it.
+
+    Parameters
+    ----------
+    score
+        Vectorised: rows ``(configuration, coordinate)`` to ``(configuration,)``; may be ``-inf``; NaN counts
+        as that.
+    seed
+        Anything that seeds ``numpy.random.default_rng``. The same seed gives the same answer, unless time
+        runs out.
+    n_candidates
+        How many quasi-random rows are scored first; half as many more come from the neighbourhoods of
+        ``starts``.
+    starts
+        Promising rows ``(start, coordinate)``, such as incumbents.
+    gradient
+        Rows to scores and slopes ``(configuration, coordinate)``. Slopes of coordinates that are not
+        continuous only hint at moves.
+    avoid
+        Rows ``(configuration, coordinate)`` that must not be returned: runs so far and pending ones.
+    budget_seconds
+        Stop refining after this long, with the best so far.
+    tolerance
+        Gains below it count as none; 1e-4 of a log acquisition is a ten-thousandth of the acquisition.
+
+    Raises
+    ------
+    Exhausted
+        If ``avoid`` holds every configuration of the space.
+    """
+    rng = np.random.default_rng(seed)
+    trail = Trail(score, space, avoid)
+    deadline = np.inf if budget_seconds is None else monotonic() + budget_seconds
+    candidates = _candidates(space, rng, n_candidates, starts, 0 if avoid is None else len(avoid))
+    kept, scores = trail.score(candidates)
+    if not len(kept):
+        raise Exhausted(
+            "every configuration of the space has been run or is pending. Allow repeats, or widen the space."
+        )
+    front = _apart(candidates[kept], scores)
+    polishing = polished(space, gradient=gradient is not None)
+    idle = 0
+    for _ in range(ROUNDS if space.dimension else 0):
+        if idle == PATIENCE or monotonic() > deadline:
+            break
+        before = front.values
+        if gradient is not None:
+            front = ascend(trail, gradient, front, tolerance)
+        front = moved(trail, rng, front, gradient=gradient is not None)
+        gained = (front.values > before + tolerance).any()
+        idle = 0 if gained or (polishing and front.widths.max() > NARROWEST) else idle + 1
+        front = front.best(max(2, (len(front.rows) + 1) // 2))
+    return Found(trail.best, trail.best_score, trail.evaluated)
+
+
+def _candidates(
+    space: Space, rng: np.random.Generator, n: int, starts: Floats | None, avoided: int
+) -> Floats:
+    """Quasi-random rows, the starts and their neighbours; so many that avoided ones cannot be all of them."""
+    parts = [space.sample(n + avoided if space.size < np.inf else n, rng)]
+    if starts is not None and len(starts):
+        parts.append(space.snap(starts))
+        near = max(4, n // (2 * len(starts)))
+        parts += [space.neighbours(start, rng, near) for start in parts[1]]
+    return np.concatenate(parts)
+
+
+def _apart(rows: Floats, values: Floats) -> Front:
+    """The best rows that differ from each other by more than `APART` in some coordinate."""
+    chosen: list[int] = []
+    for i in np.argsort(-values, kind="stable"):
+        if len(chosen) == REFINED or (chosen and values[i] == -np.inf):
+            break
+        if not chosen or np.abs(rows[chosen] - rows[i]).max(axis=1, initial=0.0).min() > APART:
+            chosen.append(int(i))
+    picked = rows[chosen]
+    return Front(
+        picked, values[chosen], np.full(len(chosen), WIDEST), np.zeros_like(picked), np.zeros_like(picked)
+    )
