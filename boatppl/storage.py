@@ -221,18 +221,22 @@ class Storage:
 
     def get_setting(self, study: str, key: str, default: Any = None) -> Any:
         """Give the value that :meth:`set_setting` kept, or ``default``."""
+        return self.settings(study).get(key, default)
+
+    def settings(self, study: str) -> dict[str, Any]:
+        """Everything that :meth:`set_setting` kept with the study."""
         with self._transaction("read") as connection:
-            row = connection.execute(
-                "SELECT value, digest FROM settings WHERE study = ? AND key = ?", (study, key)
-            ).fetchone()
-        if row is None:
-            return default
-        if row["digest"] != _digest(study, key, row["value"]):
-            raise StorageError(
-                f"{self._where}: setting {key!r} of study {study!r} is damaged (its digest does not fit). "
-                "Take the file from a backup, or start a study of another name."
-            )
-        return json.loads(row["value"])
+            self._study(connection, study)
+            rows = connection.execute(
+                "SELECT * FROM settings WHERE study = ? ORDER BY key", (study,)
+            ).fetchall()
+        for row in rows:
+            if row["digest"] != _digest(study, row["key"], row["value"]):
+                raise StorageError(
+                    f"{self._where}: setting {row['key']!r} of study {study!r} is damaged (its digest does "
+                    f"not fit). {FROM_BACKUP}"
+                )
+        return {row["key"]: json.loads(row["value"]) for row in rows}
 
     # ---- trials
 

@@ -35,8 +35,8 @@ class State(StrEnum):
     """Where a trial stands. Everything but RUNNING is final."""
 
     RUNNING = "running"  # suggested, nothing told yet
-    COMPLETE = "complete"  # the objective was measured
-    PARTIAL = "partial"  # some nodes were measured, the objective was not
+    COMPLETE = "complete"  # every node was measured
+    PARTIAL = "partial"  # some nodes were measured, others were not
     FAILED = "failed"  # the run raised, or returned what is no measurement
     ABORTED = "aborted"  # given up from outside: Ctrl-C, or the process died
     TIMED_OUT = "timed out"  # ended by its time limit
@@ -336,7 +336,8 @@ def validate_measurements(
     Raises
     ------
     MeasurementError
-        For a name that looks like a node's misspelt, a wrong shape, None, NaN, infinity, or what is no real number.
+        For a name that looks like a node's misspelt, a wrong shape, None, NaN, infinity, or what is no real
+        number.
 
     Examples
     --------

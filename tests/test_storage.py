@@ -3,6 +3,7 @@
 Processes are real and killed for good; files are really cut and bent.
 """
 
+import io
 import json
 import os
 import random
@@ -19,9 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 
+from boatppl.__main__ import main
 from boatppl.storage import APPLICATION_ID, SCHEMA_VERSION, Storage, StorageError, open_storage
 from boatppl.trial import State, Trial, Trials
 from tests.test_trial import TRIALS
@@ -406,12 +409,14 @@ def test_a_record_of_another_version_is_named(path):
 def test_a_changed_setting_or_study_is_named(path):
     filled(path)
     edit(path, "UPDATE settings SET value = '2'")
+    with (
+        open_storage(path) as storage,
+        pytest.raises(StorageError, match="setting 'seed' of study 's' is damaged"),
+    ):
+        storage.get_setting("s", "seed")
     edit(path, "UPDATE studies SET space = 'space 9'")
-    with open_storage(path) as storage:
-        with pytest.raises(StorageError, match="setting 'seed' of study 's' is damaged"):
-            storage.get_setting("s", "seed")
-        with pytest.raises(StorageError, match="entry of study 's' is damaged"):
-            storage.trials("s")
+    with open_storage(path) as storage, pytest.raises(StorageError, match="entry of study 's' is damaged"):
+        storage.trials("s")
 
 
 def test_a_newer_schema_is_refused(path):
@@ -502,3 +507,35 @@ def test_a_held_file_is_waited_for(path, monkeypatch):
             storage.append("s", a_trial())
         other.execute("ROLLBACK")
         assert storage.append("s", a_trial()).number == 21
+
+
+# ---- python -m boatppl
+
+
+def test_the_command_line_looks_and_changes_nothing(path, capsys):
+    trials, before = filled(path, n_trials=3), path.read_bytes()
+    said = {}
+    for command in ("list", "show", "csv", "json", "check"):
+        assert main([command, str(path)]) == 0
+        said[command] = capsys.readouterr().out
+    assert said["list"].startswith("s: minimize p99, made 20")
+    assert said["list"].endswith("UTC, Trials: 4 (1 running, 3 complete)\n")
+    assert "complete  suggested" in said["show"]
+    assert len(said["show"].splitlines()) == 7
+    frame = pd.read_csv(io.StringIO(said["csv"]), index_col="number")
+    assert list(frame["p99"].dropna()) == [trial.measurements["p99"] for trial in trials.finished]
+    assert Trials(Trial.from_record(json.loads(line)) for line in said["json"].splitlines()) == trials
+    assert said["check"] == "s: 4 trials and 1 settings read back as they were written\n"
+    assert path.read_bytes() == before
+
+
+def test_the_command_line_says_what_is_wrong(path, capsys):
+    assert main(["list", str(path)]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    assert not path.exists()
+    filled(path)
+    assert main(["show", str(path), "--study", "t"]) == 1
+    assert "holds no study 't'; it holds s." in capsys.readouterr().err
+    edit(path, "UPDATE trials SET state = '\"failed\"' WHERE number = 3")
+    assert main(["check", str(path)]) == 1
+    assert "trial 3 of study 's' is damaged" in capsys.readouterr().err
