@@ -196,3 +196,17 @@ def test_read_only_inputs_are_taken():
     Zs = np.zeros((2, 3))
     Zs.flags.writeable = False
     assert Conditional.from_data(0, **at).predict(Zs)[0].shape == (DRAWS, 2)
+
+
+def test_no_points_and_no_columns():
+    conditional = Conditional.from_data(0, **setting(4))
+    nowhere, nothing = np.zeros((0, 3)), np.zeros((DRAWS, 0))
+    assert conditional.predict(nowhere)[0].shape == (DRAWS, 0)
+    assert conditional.pullback(nowhere, nothing, nothing).shape == (DRAWS, 0, 3)
+    assert conditional.extend(nowhere, nothing)[1].rows == 4
+    at = setting(4, columns=0)  # one unknown constant
+    mean, _ = Conditional.from_data(0, **at).predict(np.zeros((1, 0)))
+    prior = at["amplitude"][:, None] ** 2
+    precision = 1 / (at["noise_variance"] + prior * JITTER)
+    expected = np.sum(at["residual"] * precision, axis=1) / (np.sum(precision, axis=1) + 1 / prior[:, 0])
+    np.testing.assert_allclose(mean[:, 0], expected, rtol=1e-9)

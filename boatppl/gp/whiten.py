@@ -109,7 +109,7 @@ def predict(kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, weig
     """Write ``mean`` and ``variance`` (draw, point) of some draws; ``Zs`` is (draw or 1, point, column)."""
     rows, columns = Z.shape[1:]
     total_points = Zs.shape[1]
-    tile = min(_TILE, total_points)
+    tile = max(1, min(_TILE, total_points))
     scaled, scaled_tile = np.empty((columns, rows)), np.empty((columns, tile))
     K, slope = np.empty(rows * tile), np.empty(rows * tile)
     for s in range(first, last):
@@ -180,7 +180,7 @@ def pull_back(
     """Write into ``d_Zs`` (draw, point, column) the vector-Jacobian product of :func:`predict`."""
     rows, columns = Z.shape[1:]
     total_points = Zs.shape[1]
-    tile = min(_TILE, total_points)
+    tile = max(1, min(_TILE, total_points))
     scaled, scaled_tile = np.empty((columns, rows)), np.empty((columns, tile))
     d_tile = np.empty((columns, tile))
     K, slope = np.empty(rows * tile), np.empty(rows * tile)
