@@ -19,9 +19,8 @@ PROPOSED = 96  # fine steps drawn for them; the feasible ones that promise most 
 class Front:
     """The rows under refinement.
 
-    rows ``(row, coordinate)`` with their scores ``values (row,)``, the width of each row's fine steps
-    ``widths (row,)``, the score's ``slopes (row, coordinate)`` as far as they are known (zero where not), and the
-    ``strides (row, coordinate)`` each row took last.
+    ``rows (row, coordinate)`` with their scores ``values (row,)``; ``widths (row,)`` of the fine steps; ``slopes
+    (row, coordinate)`` of the score as far as known, else zero; the ``strides (row, coordinate)`` taken last.
     """
 
     rows: Floats
@@ -102,7 +101,7 @@ def _fine_steps(
     sizes = np.array([1, 2, len(places)])[np.arange(PROPOSED) % 3]
     rank = rng.random((count, PROPOSED, len(places))).argsort(axis=2)
     moving = rank < sizes[:, None]
-    scale = front.widths[:, None, None] * 2.0 ** rng.uniform(-2, 1, size=(count, PROPOSED, 1))
+    scale = front.widths[:, None, None] * 2.0 ** rng.uniform(-5, 1, size=(count, PROPOSED, 1))
     step = np.zeros((count, PROPOSED, len(front.rows[0])))
     step[:, :, places] = scale * moving * rng.standard_normal(moving.shape)
     rows = trail.space.snap((front.rows[:, None] + step).reshape(count * PROPOSED, -1))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from boatppl.space.conditions import condition_order
-from boatppl.space.numeric import Context, Floats, Integer
+from boatppl.space.numeric import Context, Floats, Integer, within
 from boatppl.space.parameters import Parameter, Simplex
 from boatppl.space.predicate import Predicate
 from boatppl.words import listed, nearest
@@ -112,14 +112,14 @@ class UnitCube:
 
     def decode(self, unit: ArrayLike) -> list[dict[str, Any]]:
         """Unit rows to configurations within the ranges, in the space's order."""
-        wires, _ = self.read(np.clip(self.array(unit), 0.0, 1.0))
+        wires, _ = self.read(within(self.array(unit), 0.0, 1.0))
         columns = [p.values_of(wires[name]) for name, p in self.parameters.items()]
         names = tuple(self.parameters)
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def snap(self, unit: ArrayLike) -> Floats:
         """The canonical row of each configuration: middles of bins, inactive parameters at rest."""
-        rows = np.clip(self.array(unit), 0.0, 1.0)
+        rows = within(self.array(unit), 0.0, 1.0)
         result = np.empty_like(rows)
         for name, block in self.slices.items():
             result[:, block] = self.parameters[name].snap(rows[:, block])

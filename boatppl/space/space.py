@@ -14,7 +14,7 @@ from boatppl.space import design, spec
 from boatppl.space.conditions import condition_of, condition_order, settle
 from boatppl.space.cube import UnitCube, check_context_name
 from boatppl.space.names import check_identifier
-from boatppl.space.numeric import Floats
+from boatppl.space.numeric import Floats, within
 from boatppl.space.parameters import KINDS, Context, Parameter
 from boatppl.space.predicate import Predicate, predicate
 from boatppl.words import listed, nearest
@@ -292,7 +292,7 @@ class Space:
         rows = self._cube.array(unit)
         result = np.ones(len(rows), dtype=bool)
         if self.constraints:
-            wires, _ = self._cube.read(np.clip(rows, 0.0, 1.0))
+            wires, _ = self._cube.read(within(rows, 0.0, 1.0))
             for constraint in self.constraints:
                 result &= constraint.holds(wires)
         return result
