@@ -1,4 +1,4 @@
-"""The search finds known optima on every kind of space in bounded evaluations, and never what is forbidden."""
+"""The search finds known optima on every kind of space in few evaluations, and never what is forbidden."""
 
 import time
 

@@ -19,8 +19,8 @@ PROPOSED = 96  # fine steps drawn for them; the feasible ones that promise most 
 class Front:
     """The rows under refinement.
 
-    ``rows (row, coordinate)`` with their scores ``values (row,)``; ``widths (row,)`` of the fine steps; ``slopes
-    (row, coordinate)`` of the score as far as known, else zero; the ``strides (row, coordinate)`` taken last.
+    ``rows (row, coordinate)`` with their scores ``values (row,)``; ``widths (row,)`` of the fine steps;
+    ``slopes (row, coordinate)`` as far as known, else zero; ``strides (row, coordinate)`` taken last.
     """
 
     rows: Floats
@@ -67,7 +67,7 @@ def moved(trail: Trail, rng: np.random.Generator, front: Front, *, gradient: boo
         polish = mine[is_fine[mine]]
         if len(polish) and scores[polish].max() > front.values[i]:
             widths[i] = front.widths[i] * 1.5
-        if len(polish) and not gradient:
+        if len(polish) and not gradient and np.isfinite(front.values[i]):
             slopes[i] = _estimated(slopes[i], tried[polish] - front.rows[i], scores[polish] - front.values[i])
         if len(mine) and scores[mine].max() > values[i]:
             top = mine[scores[mine].argmax()]
