@@ -145,21 +145,20 @@ class Conditional:
         noise_variance, residual = _floats(noise_variance), _floats(residual)
         groups = np.require(groups, np.int64, ["C", "W"])
         draws, points = len(amplitude), len(inducing)
-        root, P, b = (
-            np.empty((draws, points, points)),
-            np.empty((draws, points, points)),
-            np.empty((draws, points)),
-        )
+        square = (draws, points, points)
+        root, P, b = np.empty(square), np.empty(square), np.empty((draws, points))
+        packed, weights = np.empty((draws, points * (points + 1) // 2)), np.empty((draws, points))
 
         def task(first: int, last: int) -> None:
             project(
                 kind, first, last, Z, groups, amplitude, lengthscale, noise_variance, residual, inducing,
                 root, P, b,
             )  # fmt: skip
+            some = slice(first, last)
+            packed[some], weights[some] = _whitened_posterior(amplitude[some], root[some], P[some], b[some])
 
         with threadpool_limits(1, user_api="blas"):  # the draws have the processors already
-            _over_draws(task, draws, draws * len(Z) * points * (1.5 * points + 20.0))
-            packed, weights = _whitened_posterior(amplitude, root, P, b)
+            _over_draws(task, draws, draws * points * (len(Z) * (1.5 * points + 20.0) + 10.0 * points**2))
         everywhere = np.ascontiguousarray(np.broadcast_to(inducing, (draws, *inducing.shape)))
         return cls(kind, everywhere, groups, amplitude, lengthscale, packed, weights)
 
