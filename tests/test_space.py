@@ -483,3 +483,29 @@ def test_size_counts_configurations():
     assert Space(a=Integer(1, 10, when={"b": True}), b=Boolean()).size == 11
     assert Space(a=Integer(1, 10), b=Integer(1, 10)).constrain(lambda a, b: a < b).size == 45
     assert Space(a=Integer(1, 10**6), b=Integer(1, 10**6)).size == 10**12
+
+
+def test_contexts_span_their_range():
+    rate = Context(10, 1000, log=True)
+    np.testing.assert_allclose(rate.from_unit(np.array([[0.0, 0.5, 1.0]])), [[10, 100, 1000]])
+    np.testing.assert_allclose(Context(-2, 4).from_unit(np.array([0.0, 0.5, 1.0])), [-2, 1, 4])
+
+
+def test_nothing_asked_is_nothing_pulled():
+    space = Space(share=Simplex(3), x=Float(0, 1))
+    unit = np.full((2, 3), 0.5)
+    assert (space.pullback(unit) == 0).all()
+    only_x = space.pullback(unit, {"x": np.ones(2)}, {"share": np.zeros((2, 3))})
+    np.testing.assert_allclose(only_x, [[0, 0, 1], [0, 0, 1]])
+
+
+def test_tiny_and_huge_numbers_round_trip():
+    space = Space(
+        tiny=Float(1e-30, 1e-20, log=True),
+        huge=Float(-3e40, 5e40),
+        small=Float(0, 3e-30),
+        far=Float(1e9, 1e9 + 1),
+    )
+    configurations = space.design(50, 0)
+    assert space.decode(space.encode(configurations)) == configurations
+    assert len({c["far"] for c in configurations}) == 50

@@ -187,3 +187,52 @@ def test_a_tiny_space_gives_its_few_neighbours():
     space = Space(a=Boolean(), b=Boolean())
     rows = space.neighbours(space.encode([{"a": True, "b": False}])[0], np.random.default_rng(0), 50)
     assert len(rows) == 3
+
+
+def test_predicates_keep_their_answers_out_of_range():
+    space = Space(
+        parent=Integer(0, 9),
+        child=Float(0, 1, default=0.5, when=lambda parent: parent > 5),
+        text=Ordinal(["low", "mid", "high"]),
+    ).constrain(lambda text, child: text == "low" or child < 2)
+    told = [
+        space.validate({"parent": p, "child": c, "text": "mid"}, strict=False)
+        for p, c in ((30, 0.9), (-4, 0.9))
+    ]
+    assert [c["child"] for c in told] == [0.9, 0.5]
+    assert space.wires(space.encode(told))["child"].tolist() == pytest.approx([0.9, 0.5])
+    outside = space.validate({"parent": 9, "child": 3, "text": "mid"}, strict=False)
+    assert not space.feasible_configuration(outside)
+    assert space.feasible(space.encode([outside])).tolist() == [True]  # rows are read within the ranges
+
+
+def test_functions_without_source_are_known_by_what_they_do():
+    scope = {}
+    exec("less = lambda a: a < 5\nfewer = lambda a: a < 6", scope)
+    space = Space(a=Integer(0, 9))
+    less, fewer = (space.constrain(scope[name]) for name in ("less", "fewer"))
+    assert less.describe()[-1] == "subject to <lambda>"
+    assert less != fewer
+    assert less == space.constrain(scope["less"])
+
+    class Below:
+        def __init__(self, limit):
+            self.limit = limit
+
+        def __call__(self, a):
+            return a < self.limit
+
+    assert space.constrain(Below(5)).size == 5
+    assert space.constrain(Below(5)) == space.constrain(Below(5))
+    assert space.constrain(Below(5)) != space.constrain(Below(6))
+
+
+def test_functions_that_fail_on_some_arrays_only():
+    def careful(a, b):
+        if isinstance(a, np.ndarray) and len(a) != 64:
+            raise RuntimeError("not with arrays of this length")
+        return a < b
+
+    space = Space(a=Float(0, 1), b=Float(0, 1)).constrain(careful)
+    unit = np.random.default_rng(0).random((10, 2))
+    assert (space.feasible(unit) == (unit[:, 0] < unit[:, 1])).all()

@@ -242,23 +242,33 @@ def _body(code: CodeType) -> str | None:
     return " ".join(b"".join(encoded).decode(errors="replace").split()) or None
 
 
-def digest_of(function: Callable[..., Any]) -> str:
+def digest_of(function: Callable[..., Any], text: str) -> str:
     """A short digest of what a function does as far as can be seen: its source (else its instructions) and
     the plain values it closes over."""
+    state = dict(getattr(function, "__dict__", {}))
+    if not hasattr(
+        function, "__code__"
+    ):  # an object that can be called is known by its class and its plain values
+        function = type(function).__call__
     code = getattr(function, "__code__", None)
-    if code is None:
-        return hashlib.sha256(repr(function).encode()).hexdigest()[:16]
     try:
-        source = _body(code) if code.co_name == "<lambda>" else inspect.getsource(function)
+        source = _body(code) if code and code.co_name == "<lambda>" else inspect.getsource(function)
     except (OSError, TypeError):
         source = None
-    parts = [source or code.co_code.hex() + repr([c for c in code.co_consts if not isinstance(c, CodeType)])]
-    closure = inspect.getclosurevars(function)
-    held = {
-        **closure.nonlocals,
-        **closure.globals,
-        **{a.name: a.default for a in inspect.signature(function).parameters.values()},
-    }
+    if source is None and code is not None:
+        source = code.co_code.hex() + repr([c for c in code.co_consts if not isinstance(c, CodeType)])
+    held = state | _closed_over(function) if code is not None else state
     plain = (int, float, str, bool, type(None))
-    parts += [f"{name}={held[name]!r}" for name in sorted(held) if isinstance(held[name], plain)]
+    parts = [
+        text,
+        source or "",
+        *(f"{name}={held[name]!r}" for name in sorted(held) if isinstance(held[name], plain)),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _closed_over(function: Callable[..., Any]) -> dict[str, Any]:
+    """The values a function takes from around it: its closure, the globals it names, its arguments' defaults."""
+    around = inspect.getclosurevars(function)
+    defaults = {a.name: a.default for a in inspect.signature(function).parameters.values()}
+    return {**around.nonlocals, **around.globals, **defaults}

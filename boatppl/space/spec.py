@@ -99,6 +99,6 @@ def from_spec(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 def fingerprint(content: Mapping[str, Any], predicates: Sequence[Predicate]) -> str:
     """See `Space.fingerprint`: 16 hexadecimal digits."""
-    digests = [f"{p.role} {digest_of(p.function)}" for p in predicates]
+    digests = [f"{p.role} {digest_of(p.function, p.text)}" for p in predicates]
     text = json.dumps(content, sort_keys=True, default=str) + "\n".join(digests)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
