@@ -243,8 +243,10 @@ def _body(code: CodeType) -> str | None:
 
 
 def digest_of(function: Callable[..., Any], text: str) -> str:
-    """A short digest of what a function does as far as can be seen: its source (else its instructions) and
-    the plain values it closes over."""
+    """A short digest of what a function does as far as can be seen.
+
+    That is its source (else its instructions) and the plain values it closes over.
+    """
     state = dict(getattr(function, "__dict__", {}))
     if not hasattr(
         function, "__code__"
@@ -268,7 +270,7 @@ def digest_of(function: Callable[..., Any], text: str) -> str:
 
 
 def _closed_over(function: Callable[..., Any]) -> dict[str, Any]:
-    """The values a function takes from around it: its closure, the globals it names, its arguments' defaults."""
+    """The values a function takes from around it: closure, globals, defaults of arguments."""
     around = inspect.getclosurevars(function)
     defaults = {a.name: a.default for a in inspect.signature(function).parameters.values()}
     return {**around.nonlocals, **around.globals, **defaults}
