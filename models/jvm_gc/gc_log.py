@@ -6,7 +6,7 @@ so that it can be cut at exactly the window in which the latencies were measured
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _LINE = re.compile(r"^\[(\d+)ns\]\[([a-z0-9,]+)\s*\] (.*)$")
 _NUMBERED = re.compile(r"^GC\((\d+)\) (.*)$")
@@ -14,6 +14,7 @@ _PAUSE = re.compile(r"^Pause (\w+).*? (\d+)M->(\d+)M\(\d+M\) ([\d.]+)ms$")
 _GENERATION = re.compile(r"^(DefNew|Tenured|PSYoungGen|PSOldGen|ParOldGen): (\d+)K\(\d+K\)->(\d+)K\(\d+K\)")
 _REGIONS = re.compile(r"^(Eden|Survivor|Old|Humongous) regions: (\d+)->(\d+)")
 _REGION_SIZE = re.compile(r"^Heap Region Size: (\d+)M")
+_BACK_TO_BACK_NS = 1e6
 _YOUNG = {"DefNew", "PSYoungGen", "Eden", "Survivor"}
 
 
@@ -65,7 +66,29 @@ def parse(lines: Iterable[str]) -> list[Collection]:
             generations[regions[1]] = (int(regions[2]) * region_mb, int(regions[3]) * region_mb)
         elif match[2] == "gc" and (pause := _PAUSE.match(text)):
             collections.append(_collection(moment, pause, occupied.pop(number)))
-    return sorted(collections, key=lambda collection: collection.end_ns)
+    return _merge_failed(sorted(collections, key=lambda collection: collection.end_ns))
+
+
+def _merge_failed(collections: list[Collection]) -> list[Collection]:
+    """A young collection that freed nothing and ends in a full one is the first part of that one's pause.
+
+    It happens when the old generation has no room for what should be promoted (``Promotion failed``).
+    """
+    merged: list[Collection] = []
+    for collection in collections:
+        previous = merged[-1] if merged else None
+        if (
+            collection.kind == "full"
+            and previous is not None
+            and previous.kind == "young"
+            and previous.heap_after >= previous.heap_before
+            and collection.end_ns - collection.pause_ms * 1e6 - previous.end_ns < _BACK_TO_BACK_NS
+        ):
+            merged.pop()
+            pause, before = previous.pause_ms + collection.pause_ms, previous.heap_before
+            collection = replace(collection, pause_ms=pause, heap_before=before)
+        merged.append(collection)
+    return merged
 
 
 def _collection(end_ns: int, pause: re.Match[str], generations: dict[str, tuple[float, float]]) -> Collection:

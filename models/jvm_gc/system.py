@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.jvm_gc import gc_log, provision
+from models.jvm_gc.machine import Window
 from models.jvm_gc.workload import Workload
 
 LEAST_ACHIEVED = 0.99  # share of the offered load
 MOST_OTHER_CPU = 0.25  # cores that other processes may use during the window before a run counts as disturbed
+MOST_STALLED = 0.004  # share of the window that the machine itself may stand still: p99 is about the worst 0.01
 _FOLDER = "boatppl-jvm-"
 
 
@@ -32,6 +34,7 @@ class Run:
     load_seed: int
     measurements: Mapping[str, float]  # empty if the run gave none
     other_cpu: float  # cores that other processes used during the window; NaN where the system does not tell
+    stalled: float  # share of the window in which the machine ran nobody, as a virtual machine may; NaN if unknown
     achieved: float  # completed / offered in the window; NaN if the run gave none
     wall_s: float
     medium: str
@@ -40,8 +43,14 @@ class Run:
 
     @property
     def disturbed(self) -> bool:
-        """Did other processes use more of the machine than a measurement can bear?"""
-        return self.other_cpu > MOST_OTHER_CPU
+        """Did something outside the JVM take more of the machine than a measurement of p99 can bear?"""
+        return self.other_cpu > MOST_OTHER_CPU or self.stalled > MOST_STALLED
+
+    @property
+    def disturbance(self) -> float:
+        """How far a run is from the limits of a quiet one: above 1 is disturbed, 0 if nothing is known."""
+        shares = (self.other_cpu / MOST_OTHER_CPU, self.stalled / MOST_STALLED)
+        return max((share for share in shares if share == share), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ class JvmGc:
         run = self.measure(configuration, load_seed)
         if run.disturbed:
             again = self.measure(configuration, load_seed)
-            run = min(run, again, key=lambda r: r.other_cpu) if not again.error else run
+            run = again if again.disturbance < run.disturbance else run
         if run.error:
             raise RunFailed(run.error)
         return dict(run.measurements)
@@ -134,9 +143,11 @@ class JvmGc:
         folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=self.medium.folder))
         started, clock = time.time(), time.monotonic()
         measured: dict[str, float] = {}
-        other_cpu, error = float("nan"), ""
+        other_cpu = stalled = float("nan")
+        error = ""
         try:
-            report, other_cpu = _drive(self._command(flags, folder, load_seed), folder, self._timeout())
+            report, window = _drive(self._command(flags, folder, load_seed), folder, self._timeout())
+            other_cpu, stalled = window.other_cpu, window.stalled
             measured = _measurements(report, folder / "gc.log")
             if measured["achieved"] < LEAST_ACHIEVED:
                 error = (
@@ -147,11 +158,24 @@ class JvmGc:
             error = str(failed)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        wall, achieved = time.monotonic() - clock, measured.get("achieved", float("nan"))
-        medium = self.medium.kind
-        run = Run(dict(configuration), load_seed, measured, other_cpu, achieved, wall, medium, started, error)
+        run = Run(
+            configuration=dict(configuration),
+            load_seed=load_seed,
+            measurements=measured,
+            other_cpu=other_cpu,
+            stalled=stalled,
+            achieved=measured.get("achieved", float("nan")),
+            wall_s=time.monotonic() - clock,
+            medium=self.medium.kind,
+            started=started,
+            error=error,
+        )
         self.log.append(run)
         return run
+
+    def untouched(self, collector: str) -> dict[str, float]:
+        """Measurements of one run of a collector with no flag but the one that chooses it."""
+        return self({"collector": collector})
 
     def _timeout(self) -> float:
         return 60 + 2 * (self.workload.warmup_s + self.workload.measured_s)
@@ -194,12 +218,14 @@ _FLAG = {
     "tenuring": "-XX:MaxTenuringThreshold={}",
     "pause_goal_ms": "-XX:MaxGCPauseMillis={}",
 }
+_SIZES = ("young_mb", "survivor_ratio", "tenuring")
+APPLIES = {"serial": _SIZES, "parallel": _SIZES, "g1": ("pause_goal_ms",)}
 
 
 def collector_flags(configuration: Mapping[str, object], heap_mb: int) -> list[str]:
     """The flags of HotSpot that a configuration stands for; ``collector`` is "serial" where it is not named.
 
-    Raises ValueError for an unknown parameter or collector, and for a young generation that fills the heap.
+    Parameters that do not apply to the collector stand for no flag. Raises ValueError for an unknown parameter or collector, and for a young generation that fills the heap.
     """
     unknown = [name for name in configuration if name != "collector" and name not in _FLAG]
     if unknown:
@@ -207,42 +233,47 @@ def collector_flags(configuration: Mapping[str, object], heap_mb: int) -> list[s
     collector = configuration.get("collector", "serial")
     if collector not in _SWITCH:
         raise ValueError(f"unknown collector {collector!r}; known are {', '.join(_SWITCH)}.")
-    young = configuration.get("young_mb")
-    if isinstance(young, (int, float)) and young >= heap_mb:
-        raise ValueError(f"young_mb must be below the heap's {heap_mb} MB, got {young}.")
-    named = [_FLAG[name].format(value) for name, value in configuration.items() if name in _FLAG]
+    applying = {name: configuration[name] for name in APPLIES[str(collector)] if name in configuration}
+    if float(str(applying.get("young_mb", 0))) >= heap_mb:
+        raise ValueError(f"young_mb must be below the heap's {heap_mb} MB, got {applying['young_mb']}.")
+    named = [_FLAG[name].format(value) for name, value in applying.items()]
     # Parallel moves its own generation sizes unless told to keep the ones it was given.
     fixed = ["-XX:-UseAdaptiveSizePolicy"] if collector == "parallel" and named else []
     return [_SWITCH[str(collector)], *fixed, *named]
 
 
-def _drive(command: list[str], folder: Path, timeout: float) -> tuple[dict[str, float], float]:
-    """Run the driver to its end: its report, and the cores that others used during the window."""
+def _drive(command: list[str], folder: Path, timeout: float) -> tuple[dict[str, float], Window]:
+    """Run the driver to its end: its report, and what the rest of the machine did during the window."""
     complaints = folder / "stderr"
     with complaints.open("w") as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=folder)
     watchdog = threading.Timer(timeout, process.kill)
     watchdog.start()
-    report, marks = None, []
+    window = Window(process.pid)
+    report = None
     try:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        for line in process.stdout:
-            if line.startswith("WINDOW"):
-                marks.append(_cpu_seconds(process.pid))
+        for line in process.stdout or ():
+            if line.startswith("WINDOW begin"):
+                window.open()
+            elif line.startswith("WINDOW end"):
+                window.close()
             elif line.startswith("{"):
                 report = json.loads(line)
         process.wait()
     finally:
         hung = not watchdog.is_alive()
         watchdog.cancel()
+        window.close()
         if process.poll() is None:
             process.kill()
             process.wait()
+        if process.stdout:
+            process.stdout.close()
     if report is None:
         said = complaints.read_text(errors="replace").strip().splitlines()
         reason = f"it did not end within {timeout:.0f} s" if hung else (said or [f"exit {process.returncode}"])[0]
         raise RunFailed(f"the JVM gave no measurements: {reason}")
-    return report, _other_cpu(marks)
+    return report, window
 
 
 def _measurements(report: dict[str, float], log: Path) -> dict[str, float]:
@@ -250,27 +281,6 @@ def _measurements(report: dict[str, float], log: Path) -> dict[str, float]:
         collector = gc_log.measurements(gc_log.parse(lines), int(report["begin_ns"]), int(report["end_ns"]))
     latencies = {name: float(report[name]) for name in ("p50", "p99", "p999")}
     return collector | latencies | {"achieved": report["completed"] / report["offered"]}
-
-
-def _cpu_seconds(pid: int) -> tuple[float, float, float] | None:
-    """Time of day, CPU seconds of the whole machine (stolen ones included), and those of the JVM and ourselves."""
-    try:
-        machine = [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        jvm = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (OSError, IndexError, ValueError):
-        return None  # not Linux, or the JVM is gone
-    user, nice, system, _idle, _iowait, irq, softirq, steal = machine
-    tick = os.sysconf("SC_CLK_TCK")
-    own = (int(jvm[11]) + int(jvm[12])) / tick + time.process_time()
-    return time.monotonic(), (user + nice + system + irq + softirq + steal) / tick, own
-
-
-def _other_cpu(marks: list[tuple[float, float, float] | None]) -> float:
-    """Cores that other processes used between two marks, NaN where the system does not tell."""
-    if len(marks) != 2 or marks[0] is None or marks[1] is None:
-        return float("nan")
-    seconds, machine, own = (later - earlier for earlier, later in zip(marks[0], marks[1], strict=True))
-    return max(0.0, (machine - own) / seconds)
 
 
 def _sweep(folder: Path) -> None:

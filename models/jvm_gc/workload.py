@@ -1,6 +1,8 @@
 """The load that the store is put under while its collector is measured: specs, no behaviour."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class Workload:
 
     rows: int = 40_000
     row_bytes: int = 1_000
-    rate: float = 10_000.0  # arrivals per second
+    rate: float = 14_000.0  # arrivals per second
     heap_mb: int = 96
     read_share: float = 0.5  # the other operations are updates
     zipf: float = 0.99  # exponent of the popularity of keys: 0 is uniform, below 1
@@ -39,3 +41,11 @@ class Workload:
         page_mb = 0.02 + 2 * self.row_bytes / 1e6  # an update rewrites a page of about 16 KB
         updates = self.rate * (1 - self.read_share) * (self.warmup_s + self.measured_s)
         return 100 + 3 * data + updates * page_mb
+
+
+WORKLOADS: Mapping[str, Workload] = MappingProxyType(
+    {
+        "small-rows": Workload(),
+        "tiny-rows": Workload(rows=80_000, row_bytes=400, rate=16_000.0, heap_mb=128),
+    }
+)

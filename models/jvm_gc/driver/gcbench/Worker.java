@@ -10,12 +10,12 @@ import java.util.concurrent.locks.LockSupport;
 
 /** Takes arrivals from the schedule, waits until each is due, runs it and times it from when it was due. */
 final class Worker extends Thread {
+    /** How long after the window an overloaded store may go on with its backlog, in nanoseconds. */
+    private static final long PATIENCE = 2_000_000_000L;
     final Histogram latency = new Histogram();
     /** Operations that finished inside the measured window, whenever they were due. */
     long completedInWindow;
     Exception failure;
-    /** How long after the window an overloaded store may go on with its backlog, in nanoseconds. */
-    private static final long PATIENCE = 2_000_000_000L;
     private final Settings settings;
     private final Schedule schedule;
     private final SplittableRandom random;
@@ -35,14 +35,8 @@ final class Worker extends Thread {
             Schedule.Operation operation = new Schedule.Operation();
             while (schedule.next(operation)) {
                 waitUntil(operation.due);
-                if (System.nanoTime() - schedule.end > PATIENCE) {
-                    latency.record(System.nanoTime() - operation.due); // never served: it took at least this long
-                    continue;
-                }
-                if (operation.read) {
-                    read(select, operation.key);
-                } else {
-                    write(update, operation.key);
+                if (System.nanoTime() < schedule.end + PATIENCE) { // else it is never served, and took at least this long
+                    serve(operation, select, update);
                 }
                 record(operation.due, System.nanoTime());
             }
@@ -54,6 +48,15 @@ final class Worker extends Thread {
     private static void waitUntil(long due) {
         for (long left = due - System.nanoTime(); left > 0; left = due - System.nanoTime()) {
             LockSupport.parkNanos(left);
+        }
+    }
+
+    private void serve(Schedule.Operation operation, PreparedStatement select, PreparedStatement update)
+            throws SQLException {
+        if (operation.read) {
+            read(select, operation.key);
+        } else {
+            write(update, operation.key);
         }
     }
 
