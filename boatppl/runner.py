@@ -56,8 +56,9 @@ def run_callable(
         Any callable that takes a configuration and returns a number or a dict of measurements, or a
         :class:`Command`.
     timeout
-        Seconds. A callable with a time limit runs in a forked child process, since nothing else can be
-        ended safely; what it changes in memory is then lost. A Command needs no fork.
+        Seconds. A callable with a time limit runs in a forked child process, since nothing else can be ended
+        safely; what it changes in memory is then lost, and it cannot use OpenMP threads (numba's ``parallel=True``)
+        if this process has used them. A Command needs no fork.
     isolate
         Run in a child process without a time limit, too: a crash of the run is a failed trial.
 
