@@ -57,8 +57,8 @@ def run_callable(
         :class:`Command`.
     timeout
         Seconds. A callable with a time limit runs in a forked child process, since nothing else can be ended
-        safely; what it changes in memory is then lost, and it cannot use OpenMP threads (numba's ``parallel=True``)
-        if this process has used them. A Command needs no fork.
+        safely; what it changes in memory is then lost, and it cannot use OpenMP threads (numba's
+        ``parallel=True``) if this process has used them. A Command needs no fork.
     isolate
         Run in a child process without a time limit, too: a crash of the run is a failed trial.
 
