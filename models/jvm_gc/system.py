@@ -1,6 +1,5 @@
-"""The system under test: one JVM that runs an embedded H2 store under an open-loop load, measured once a call."""
+"""The system under test: a JVM that runs an embedded H2 store under an open-loop load, one run a call."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -9,17 +8,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from models.jvm_gc import gc_log, provision
+from models.jvm_gc.flags import FIXED, collector_flags
 from models.jvm_gc.machine import Window
+from models.jvm_gc.medium import PREFIX, Medium, choose_medium, sweep
 from models.jvm_gc.workload import Workload
 
 LEAST_ACHIEVED = 0.99  # share of the offered load
 MOST_OTHER_CPU = 0.25  # cores that other processes may use during the window before a run counts as disturbed
-MOST_STALLED = 0.004  # share of the window that the machine itself may stand still: p99 is about the worst 0.01
-_FOLDER = "boatppl-jvm-"
+MOST_STALLED = 0.004  # share of the window that the machine may stand still: p99 is about the worst 0.01
 
 
 class RunFailed(RuntimeError):
@@ -34,7 +34,7 @@ class Run:
     load_seed: int
     measurements: Mapping[str, float]  # empty if the run gave none
     other_cpu: float  # cores that other processes used during the window; NaN where the system does not tell
-    stalled: float  # share of the window in which the machine ran nobody, as a virtual machine may; NaN if unknown
+    stalled: float  # share of the window in which the machine stood still; NaN if unknown
     achieved: float  # completed / offered in the window; NaN if the run gave none
     wall_s: float
     medium: str
@@ -53,81 +53,50 @@ class Run:
         return max((share for share in shares if share == share), default=0.0)
 
 
-@dataclass(frozen=True)
-class Medium:
-    """Where the store of a run lies while it lives. A study keeps to one: they are not comparable."""
-
-    folder: Path
-    kind: str  # "tmpfs" or "disk"
-
-
-def choose_medium(workload: Workload) -> Medium:
-    """Memory (/dev/shm) if it has room for a run's store, else the disk of the temporary folder.
-
-    ``$BOATPPL_JVM_STORE`` names a folder to use instead. Raises RunFailed when nothing has room.
-    """
-    needed = workload.store_mb
-    named = os.environ.get("BOATPPL_JVM_STORE")
-    places = [Path(named)] if named else [Path("/dev/shm"), Path(tempfile.gettempdir())]
-    for folder in places:
-        if folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free / 1e6 > needed:
-            return Medium(folder, "tmpfs" if _is_memory(folder) else "disk")
-    listed = " and ".join(str(folder) for folder in places)
-    raise RunFailed(
-        f"a run's store needs {needed:.0f} MB free, {listed} has not. Free some, or set BOATPPL_JVM_STORE to a folder."
-    )
-
-
-def _is_memory(folder: Path) -> bool:
-    try:
-        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    except OSError:
-        return False
-    path = folder.resolve()
-    over = [(len(point), kind) for point, kind in mounts if path.is_relative_to(point)]
-    return max(over, default=(0, ""))[1] in ("tmpfs", "ramfs")
-
-
-@dataclass
 class JvmGc:
     """Run the store under its load with a configuration of the collector and measure it.
 
-    Calling it is one trial: ``JvmGc()({"young_mb": 32, "survivor_ratio": 8, "tenuring": 15})`` takes about 7 s and
-    returns gc_rate and full_rate (1/s), gc_pause, full_pause and max_pause (ms), copied_mb_s, promoted_mb_s and
-    allocation_mb_s (MB/s), live_mb (MB left by full collections), p50, p99, p999 (ms, from the intended arrival) and
-    achieved (a share). A mean over nothing is left out: full_pause and live_mb without a full collection.
+    Calling it is one trial: ``JvmGc()({"young_mb": 32, "survivor_ratio": 8, "tenuring": 15})`` takes about
+    7 s and returns gc_rate and full_rate (1/s), gc_pause, full_pause and max_pause (ms), copied_mb_s,
+    promoted_mb_s and allocation_mb_s (MB/s), live_mb (MB left by full collections), p50, p99, p999 (ms,
+    from the intended arrival) and achieved (a share). A mean over nothing is left out: full_pause and
+    live_mb without a full collection.
 
-    Each call has a load seed of its own, a function of ``seed`` and the number of the call. Every run, the disturbed
-    ones that were repeated and the failed ones included, is kept in ``log``.
+    Each call has a load seed of its own, a function of ``seed`` and the number of the call. Every run, the
+    disturbed ones that were repeated and the failed ones included, is kept in ``log``.
 
     Parameters
     ----------
     workload
-        What the store is put under; None is ``WORKLOADS["small-rows"]``'s.
+        What the store is put under, ``WORKLOADS["small-rows"]`` unless given.
     seed
         First of the load seeds.
     java, h2, medium
         Found (``provision.find_java``, ``provision.find_h2``, ``choose_medium``) unless given.
 
-    Raises ProvisionError at construction when Java or the jar cannot be had, RunFailed when a run gives no
-    measurements or achieves under 99 % of the offered load.
+    Raises ProvisionError or NoRoom at construction when Java, the jar or room for the store cannot be had,
+    RunFailed when a run gives no measurements or achieves under 99 % of the offered load.
     """
 
-    workload: Workload = field(default_factory=Workload)
-    seed: int = 0
-    java: Path | None = None
-    h2: Path | None = None
-    medium: Medium | None = None
-    log: list[Run] = field(default_factory=list, repr=False)
-
-    def __post_init__(self) -> None:
-        self.java = self.java or provision.find_java()
-        self.h2 = self.h2 or provision.find_h2()
-        self.medium = self.medium or choose_medium(self.workload)
-        _sweep(self.medium.folder)
+    def __init__(
+        self,
+        workload: Workload | None = None,
+        *,
+        seed: int = 0,
+        java: Path | None = None,
+        h2: Path | None = None,
+        medium: Medium | None = None,
+    ) -> None:
+        self.workload = workload or Workload()
+        self.seed = seed
+        self.java = java or provision.find_java()
+        self.h2 = h2 or provision.find_h2()
+        self.medium = medium or choose_medium(self.workload)
+        self.log: list[Run] = []
+        sweep(self.medium.folder)
 
     def __call__(self, configuration: Mapping[str, object]) -> dict[str, float]:
-        """Measurements of one run. A disturbed run is repeated once, and the less disturbed of the two counts."""
+        """Measurements of one run. A disturbed run is repeated once; the less disturbed of the two counts."""
         load_seed = self.seed + len(self.log)
         run = self.measure(configuration, load_seed)
         if run.disturbed:
@@ -138,9 +107,9 @@ class JvmGc:
         return dict(run.measurements)
 
     def measure(self, configuration: Mapping[str, object], load_seed: int) -> Run:
-        """One run with one load, never repeated; a failure is in the result's ``error``. Appended to ``log``."""
+        """One run, never repeated; a failure is in the result's ``error``. Appended to ``log``."""
         flags = collector_flags(configuration, self.workload.heap_mb)
-        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=self.medium.folder))
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=self.medium.folder))
         started, clock = time.time(), time.monotonic()
         measured: dict[str, float] = {}
         other_cpu = stalled = float("nan")
@@ -151,8 +120,8 @@ class JvmGc:
             measured = _measurements(report, folder / "gc.log")
             if measured["achieved"] < LEAST_ACHIEVED:
                 error = (
-                    f"overloaded: {measured['achieved']:.1%} of the offered {self.workload.rate:g} operations/s were "
-                    f"served, a run counts from {LEAST_ACHIEVED:.0%}. This configuration cannot carry the load."
+                    f"overloaded: {measured['achieved']:.1%} of the offered {self.workload.rate:g} operations/s"
+                    f" were served, a run counts from {LEAST_ACHIEVED:.0%}. The configuration cannot carry the load."
                 )
         except RunFailed as failed:
             error = str(failed)
@@ -199,47 +168,13 @@ class JvmGc:
             str(self.java),
             *heap,
             *flags,
-            *_FIXED_FLAGS,
+            *FIXED,
             f"-Xlog:gc*:file={folder}/gc.log:timenanos,tags:filecount=0",
             "-cp",
             f"{provision.DRIVER}{os.pathsep}{self.h2}",
             "gcbench.GcBench",
             *(f"{name}={value}" for name, value in arguments.items()),
         ]
-
-
-# C2 compiles for longer than a short window lasts; the performance file is written from inside pauses.
-_FIXED_FLAGS = ["-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:+AlwaysPreTouch"]
-
-_SWITCH = {"serial": "-XX:+UseSerialGC", "parallel": "-XX:+UseParallelGC", "g1": "-XX:+UseG1GC"}
-_FLAG = {
-    "young_mb": "-Xmn{}m",
-    "survivor_ratio": "-XX:SurvivorRatio={}",
-    "tenuring": "-XX:MaxTenuringThreshold={}",
-    "pause_goal_ms": "-XX:MaxGCPauseMillis={}",
-}
-_SIZES = ("young_mb", "survivor_ratio", "tenuring")
-APPLIES = {"serial": _SIZES, "parallel": _SIZES, "g1": ("pause_goal_ms",)}
-
-
-def collector_flags(configuration: Mapping[str, object], heap_mb: int) -> list[str]:
-    """The flags of HotSpot that a configuration stands for; ``collector`` is "serial" where it is not named.
-
-    Parameters that do not apply to the collector stand for no flag. Raises ValueError for an unknown parameter or collector, and for a young generation that fills the heap.
-    """
-    unknown = [name for name in configuration if name != "collector" and name not in _FLAG]
-    if unknown:
-        raise ValueError(f"unknown parameter {unknown[0]!r}; known are collector, {', '.join(_FLAG)}.")
-    collector = configuration.get("collector", "serial")
-    if collector not in _SWITCH:
-        raise ValueError(f"unknown collector {collector!r}; known are {', '.join(_SWITCH)}.")
-    applying = {name: configuration[name] for name in APPLIES[str(collector)] if name in configuration}
-    if float(str(applying.get("young_mb", 0))) >= heap_mb:
-        raise ValueError(f"young_mb must be below the heap's {heap_mb} MB, got {applying['young_mb']}.")
-    named = [_FLAG[name].format(value) for name, value in applying.items()]
-    # Parallel moves its own generation sizes unless told to keep the ones it was given.
-    fixed = ["-XX:-UseAdaptiveSizePolicy"] if collector == "parallel" and named else []
-    return [_SWITCH[str(collector)], *fixed, *named]
 
 
 def _drive(command: list[str], folder: Path, timeout: float) -> tuple[dict[str, float], Window]:
@@ -271,7 +206,8 @@ def _drive(command: list[str], folder: Path, timeout: float) -> tuple[dict[str, 
             process.stdout.close()
     if report is None:
         said = complaints.read_text(errors="replace").strip().splitlines()
-        reason = f"it did not end within {timeout:.0f} s" if hung else (said or [f"exit {process.returncode}"])[0]
+        late = f"it did not end within {timeout:.0f} s"
+        reason = late if hung else (said or [f"exit {process.returncode}"])[0]
         raise RunFailed(f"the JVM gave no measurements: {reason}")
     return report, window
 
@@ -281,12 +217,3 @@ def _measurements(report: dict[str, float], log: Path) -> dict[str, float]:
         collector = gc_log.measurements(gc_log.parse(lines), int(report["begin_ns"]), int(report["end_ns"]))
     latencies = {name: float(report[name]) for name in ("p50", "p99", "p999")}
     return collector | latencies | {"achieved": report["completed"] / report["offered"]}
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the stores that killed processes left behind."""
-    for left in folder.glob(f"{_FOLDER}*"):
-        with contextlib.suppress(ValueError):
-            pid = int(left.name.removeprefix(_FOLDER).split("-")[0])
-            if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-                shutil.rmtree(left, ignore_errors=True)

@@ -9,8 +9,8 @@ from types import MappingProxyType
 class Workload:
     """A table, an open-loop load on it and the heap that must hold both.
 
-    Arrivals are Poisson and never wait for one another; keys are zipfian; an operation is a point read or an update
-    of a whole row. The heap is fixed: it belongs to what is measured, not to what is tuned.
+    Arrivals are Poisson and never wait for one another; keys are zipfian; an operation is a point read or
+    an update of a whole row. The heap is fixed: it belongs to what is measured, not to what is tuned.
     """
 
     rows: int = 40_000
@@ -36,7 +36,7 @@ class Workload:
 
     @property
     def store_mb(self) -> float:
-        """Room that one run needs on its medium, generously: the store appends pages and drops none for 45 s."""
+        """Room that one run needs on its medium: the store appends pages and drops none for 45 s."""
         data = self.rows * self.row_bytes / 1e6
         page_mb = 0.02 + 2 * self.row_bytes / 1e6  # an update rewrites a page of about 16 KB
         updates = self.rate * (1 - self.read_share) * (self.warmup_s + self.measured_s)
