@@ -1,4 +1,4 @@
-"""Acquisition functions: pure functions of predictions. Every one is for minimisation and is larger where better."""
+"""Acquisition functions: pure functions of predictions, for minimisation, larger where better."""
 
 import numpy as np
 from scipy.special import erfcx, log_ndtr, logsumexp
@@ -22,8 +22,9 @@ def log_improvement(z: np.ndarray) -> np.ndarray:
 def log_expected_improvement(mean: np.ndarray, variance: np.ndarray, best: np.ndarray) -> np.ndarray:
     """Return each draw's log expected improvement below ``best``.
 
-    Shapes: mean and variance ``(draw, configuration)``, best ``(draw,)`` or ``(draw, 1)``; result ``(draw, configuration)``.
-    With zero variance it is the log of the plain improvement. (Jones et al. 1998; in log space Ament et al. 2023.)
+    ``mean`` and ``variance`` are ``(draw, configuration)`` as the result is; ``best`` is ``(draw,)`` or
+    ``(draw, 1)``. With zero variance it is the log of the plain improvement. (Jones et al. 1998; in log space
+    Ament et al. 2023.)
     """
     best = np.reshape(best, (-1, 1))
     spread = np.sqrt(np.maximum(variance, 0.0))
@@ -50,7 +51,7 @@ def log_expected_improvement_slopes(
 
 
 def average(log_values: np.ndarray) -> np.ndarray:
-    """Return the log of the mean over draws of ``exp(log_values (draw, configuration))``: shape ``(configuration,)``.
+    """Return the log mean of ``exp(log_values)`` over draws: (draw, configuration) to ``(configuration,)``.
 
     A draw that is not a number at a configuration promises nothing there.
     """
@@ -66,13 +67,13 @@ def shares(log_values: np.ndarray) -> np.ndarray:
 
 
 def smoothing(values: np.ndarray) -> np.ndarray:
-    """Return a variance ``(draw, 1)`` that smooths a Monte-Carlo improvement: 1 % of each draw's spread, squared."""
+    """Return a variance ``(draw, 1)`` that smooths a Monte-Carlo improvement: (1 % of a draw's spread)^2."""
     spread = np.nanstd(values, axis=1, keepdims=True)
     return np.square(0.01 * np.where(spread > 0, spread, 1.0))
 
 
 def probability_of_improvement(mean: np.ndarray, variance: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Return the probability ``(configuration,)`` of a noise-free value below each draw's best, over draws."""
+    """Return the probability ``(configuration,)`` over draws of a noise-free value below the draw's best."""
     spread = np.sqrt(np.maximum(variance, 1e-300))
     return np.nanmean(np.exp(log_ndtr((np.reshape(best, (-1, 1)) - mean) / spread)), axis=0)
 

@@ -1,61 +1,96 @@
-"""NUTS on a compiled block: warm start, convergence verdict, retry, and what to do when it fails."""
+"""NUTS on a compiled block: where chains start, a verdict, one retry, and what to do when it fails."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-import nutpie
 import numpy as np
+import nutpie
+from arviz_stats.base.array import array_stats
 from nutpie.compiled_pyfunc import from_pyfunc
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from boatppl.compile.density import FLOOR, BlockDensity
+from boatppl.compile.density import FLOOR, BlockDensity, LogDensity
 from boatppl.table import Table
+
+DEADLINE = 600.0  # seconds for one block: a guard against a sampler that never returns, not a budget
+STATISTICS = ("diverging", "energy", "n_steps", "step_size", "logp", "depth")
 
 
 @dataclass(frozen=True)
 class Chains:
-    """How long to sample, in PyMC's words: ``draws`` kept and ``tune`` thrown away by each of ``chains``."""
+    """How long and how carefully to sample, in PyMC's words.
+
+    ``draws`` are kept and ``tune`` thrown away by each of ``chains``; steps are shortened until a proposal is
+    accepted with probability ``target_accept``; a trajectory has at most ``2**max_treedepth`` steps. Chains
+    start apart, scattered around the prior's centre, where they should find every mode and be judged by it
+    (``dispersed``), or together at the mode, where the warm-up is too short to travel.
+    """
 
     draws: int
     tune: int
     chains: int
+    target_accept: float = 0.97
+    max_treedepth: int = 10
+    dispersed: bool = True
+
+    @property
+    def total(self) -> int:
+        """Draws of all chains together."""
+        return self.draws * self.chains
+
+    @property
+    def acceptable_r_hat(self) -> float:
+        """The R-hat below which chains agree: 1.01 (Vehtari et al. 2021), and more where draws are few."""
+        return 1.01 + 20.0 / self.total
 
 
-SHORT = Chains(draws=50, tune=100, chains=2)  # for the next suggestion: an acquisition averages over these draws
-LONG = Chains(draws=500, tune=500, chains=4)  # whenever a person looks at a posterior
+#: For the next suggestion: an acquisition averages over these draws.
+SHORT = Chains(draws=50, tune=100, chains=2, target_accept=0.8, max_treedepth=8, dispersed=False)
+#: Whenever a person looks at a posterior.
+LONG = Chains(draws=500, tune=500, chains=4, target_accept=0.97)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the chains agree: worst split R-hat and smallest effective sample size over unknowns, and divergences.
+    """Whether the chains agree: the largest R-hat and the smallest bulk effective sample size of any unknown
+    (both rank-normalised: Vehtari et al. 2021), and divergences. Latent scales of robust rows are not judged.
 
-    R-hat and ESS as in Vehtari et al. 2021 without rank normalisation (the rank-normalised ones are in ``az.summary``).
+    ``retried`` tells that a first, shorter attempt was thrown away, ``fallback`` what stands in for NUTS if
+    it failed.
     """
 
     r_hat: float
     ess: float
     divergences: int
     draws: int
+    acceptable_r_hat: float = 1.01
+    retried: bool = False
     fallback: str | None = None
 
     @property
     def good(self) -> bool:
-        """Good enough to average an acquisition over; for publication see the long chains' R-hat."""
-        return self.r_hat < 1.2 and self.divergences <= 0.1 * self.draws and self.fallback is None
+        """Whether the draws can be used as the posterior, to the accuracy that their number allows."""
+        diverged = self.divergences > 0.01 * self.draws + 5
+        return self.r_hat <= self.acceptable_r_hat and not diverged and self.fallback is None
 
     def __str__(self) -> str:
-        text = f"R-hat {self.r_hat:.3f}, ESS {self.ess:.0f}, {self.divergences} divergences in {self.draws} draws"
-        return text + (f"; {self.fallback}" if self.fallback else "")
+        counted = f"{self.divergences} divergences in {self.draws} draws"
+        parts = [f"R-hat {self.r_hat:.3f}, ESS {self.ess:.0f}, {counted}"]
+        parts += ["sampled twice"] if self.retried else []
+        parts += [self.fallback] if self.fallback else [] if self.good else ["the chains do not agree"]
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
 class BlockPosterior:
     """Posterior draws of a block.
 
-    ``variables`` name -> ``(draw, *shape)`` with the chains one after the other, ``scales`` node -> ``(draw, row)`` of robust
-    nodes, ``position`` ``(draw, dimension)`` unconstrained, ``stats`` name -> ``(chain, draw)``.
+    ``variables`` name -> ``(draw, *shape)`` with the chains one after the other, ``scales`` node -> ``(draw,
+    row)`` of robust nodes, ``position`` ``(draw, dimension)`` unconstrained, ``stats`` name -> ``(chain,
+    draw)``, ``start`` ``(dimension,)``.
     """
 
     density: BlockDensity
@@ -70,7 +105,25 @@ class BlockPosterior:
 
     @property
     def draws(self) -> int:
+        """Draws of all chains together."""
         return len(self.position)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Chains begin at ``centre (dimension,)`` plus normal scatter of deviation ``spread``."""
+
+    centre: np.ndarray
+    spread: float
+
+    def scatter(self, chain_seed: int) -> np.ndarray:
+        """Return the first position of a chain."""
+        normals = np.random.default_rng(chain_seed).normal(size=len(self.centre))
+        return self.centre + self.spread * normals
+
+
+class SamplerFailed(RuntimeError):
+    """The sampler gave no usable draws; the message says why."""
 
 
 def sample(
@@ -80,34 +133,53 @@ def sample(
     length: Chains = SHORT,
     start: np.ndarray | None = None,
     cores: int = 2,
+    deadline: float = DEADLINE,
 ) -> BlockPosterior:
     """Sample a block's posterior given its nodes' tables.
 
+    If the chains do not agree the block is sampled once more from the other start (:class:`Chains`), with
+    four times the warm-up and shorter steps. If the sampler fails or is not ready in time, draws of a normal
+    distribution around the mode take its place. The verdict says so in either case.
+
     Parameters
     ----------
-    start
-        A position to begin from (a warm start); by default the prior's centre. It is first climbed to the nearby mode.
+    tables
+        The table of every node of the block, by name.
     seed
-        The same seed, tables, start and length give the same draws, whatever ``cores``.
-
-    If the verdict is bad the block is sampled once more, three times as long, and the verdict says what came of it.
+        The same seed, tables, start and length give the same draws, bit for bit, whatever ``cores``.
+    start
+        A position ``(dimension,)`` to begin from (a warm start); by default the prior's centre. It is first
+        climbed to the nearby mode.
+    deadline
+        Seconds.
     """
     logp = density.bind(tables)
-    mode = climb(logp, density.start(tables) if start is None else _fit_length(start, density, tables))
-    try:
-        posterior = _nuts(density, tables, logp, seed, length, mode, cores)
-        if not posterior.verdict.good:
-            longer = Chains(length.draws, 4 * length.tune, length.chains)
-            posterior = _nuts(density, tables, logp, seed + 1, longer, density.start(tables), cores)
-        return posterior
-    except Exception as error:  # the sampler is foreign code and may panic: a study must survive it
-        return _at_mode(density, tables, logp, mode, seed, length, f"the sampler failed ({error}); normal draws around the mode")
+    origin = density.start(tables)
+    if origin.size == 0:  # nothing is unknown
+        nothing, certain = np.zeros((length.total, 0)), Verdict(1.0, length.total, 0, length.total)
+        return _posterior(density, tables, nothing, {}, length, certain, origin)
+    mode = climb(logp, origin if start is None else _fit_length(start, density, origin))
+    near, apart = Start(mode, 0.1), Start(origin, 1.0)
+    order = (apart, near) if length.dispersed else (near, apart)
+    careful = replace(length, tune=4 * length.tune, target_accept=0.5 * (1.0 + length.target_accept))
+    attempt = partial(_nuts, density, tables, logp, cores=cores, end=time.monotonic() + deadline)
+    found: list[BlockPosterior] = []
+    why = ""
+    for number, (begin, chains) in enumerate(zip(order, (length, careful), strict=True)):
+        try:
+            found.append(attempt(seed=seed + number, length=chains, begin=begin))
+        except SamplerFailed as failure:
+            why = str(failure)
+        if found and found[-1].verdict.good:
+            break
+    if not found:
+        return _around_mode(density, tables, logp, mode, seed, length, why)
+    best = min(found, key=lambda posterior: posterior.verdict.r_hat)
+    return replace(best, chains=length, verdict=replace(best.verdict, retried=number > 0))
 
 
-def climb(logp: Any, start: np.ndarray, steps: int = 60) -> np.ndarray:
-    """Return the position ``(dimension,)`` that L-BFGS reaches from ``start``: chains begin where the mass is."""
-    if start.size == 0:
-        return start
+def climb(logp: LogDensity, start: np.ndarray, steps: int = 60) -> np.ndarray:
+    """Return the position ``(dimension,)`` that L-BFGS reaches from ``start``."""
 
     def cost(position: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = logp(position)
@@ -115,23 +187,26 @@ def climb(logp: Any, start: np.ndarray, steps: int = 60) -> np.ndarray:
             return 1e10, np.zeros_like(position)
         return -value, -gradient
 
+    # Bounds, since a density without a mode must not be climbed for ever.
+    box = [(min(-12.0, x), max(12.0, x)) for x in start]
     with threadpool_limits(1):
-        found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[(-12, 12)] * len(start), options={"maxiter": steps})
+        found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=box, options={"maxiter": steps})
     return found.x if found.fun < 1e10 else start
 
 
 def _nuts(
     density: BlockDensity,
     tables: Mapping[str, Table],
-    logp: Any,
+    logp: LogDensity,
+    *,
     seed: int,
     length: Chains,
-    mode: np.ndarray,
+    begin: Start,
     cores: int,
+    end: float,
 ) -> BlockPosterior:
-    size = len(mode)
-    if size == 0:
-        return _without_unknowns(density, tables, length, mode)
+    """One attempt until the time ``end``. Raises SamplerFailed for whatever the foreign code does."""
+    size = len(begin.centre)
     model = from_pyfunc(
         size,
         lambda: logp,
@@ -139,10 +214,24 @@ def _nuts(
         [np.dtype("float64")],
         [(size,)],
         ["position"],
-        make_initial_point_fn=lambda chain_seed: mode + 0.1 * np.random.default_rng(chain_seed).normal(size=size),
+        make_initial_point_fn=begin.scatter,
     )
-    with threadpool_limits(1):
-        tree = nutpie.sample(
+    with threadpool_limits(1):  # BLAS threads would fight the chains
+        chains, stats = _run(model, seed, length, cores, end)
+    if chains.shape != (length.chains, length.draws, size) or not np.isfinite(chains).all():
+        raise SamplerFailed(f"it returned draws of shape {chains.shape}, not all of them finite")
+    unknowns, divergences = chains[..., : density.layout.size], int(stats["diverging"].sum())
+    verdict = judge(unknowns, divergences, length.acceptable_r_hat)
+    return _posterior(density, tables, chains.reshape(-1, size), stats, length, verdict, begin.centre)
+
+
+def _run(
+    model: nutpie.compiled_pyfunc.PyFuncModel, seed: int, length: Chains, cores: int, end: float
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return positions ``(chain, draw, dimension)`` and sampler statistics ``(chain, draw)``."""
+    sampler = None
+    try:
+        sampler = nutpie.sample(
             model,
             draws=length.draws,
             tune=length.tune,
@@ -151,75 +240,80 @@ def _nuts(
             seed=int(seed) % 2**63,
             progress_bar=False,
             save_warmup=False,
-            maxdepth=8,
+            blocking=False,
+            target_accept=length.target_accept,
+            maxdepth=length.max_treedepth,
         )
-    chains = tree.posterior["position"].values  # (chain, draw, dimension)
-    stats = {name: tree.sample_stats[name].values for name in ("diverging", "energy", "n_steps", "step_size", "logp", "depth")}
-    position = chains.reshape(-1, size)
-    if not np.isfinite(position).all():
-        raise FloatingPointError("draws that are not finite")
-    verdict = judge(chains, int(stats["diverging"].sum()))
-    return BlockPosterior(
-        density,
-        tables,
-        position,
-        density.constrain(position),
-        density.robust_scales(position, tables),
-        stats,
-        length,
-        verdict,
-        mode,
-    )
+        tree = sampler.wait(timeout=max(end - time.monotonic(), 0.001))
+        stats = {name: tree.sample_stats[name].values for name in STATISTICS}
+        return tree.posterior["position"].values, stats
+    except TimeoutError:
+        raise SamplerFailed("it was not ready in time") from None
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic in Rust is no Exception, and a study must survive it
+        raise SamplerFailed((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
+    finally:
+        if sampler is not None and not sampler._sampler.is_empty(ignore_error=True):
+            sampler.cancel()
 
 
-def judge(chains: np.ndarray, divergences: int) -> Verdict:
-    """Return the verdict on positions ``(chain, draw, dimension)`` (split R-hat: Gelman et al. 2013, eq. 11.4)."""
-    chain, draw, _ = chains.shape
-    half = draw // 2
-    split = np.concatenate([chains[:, :half], chains[:, half : 2 * half]])
-    within = split.var(axis=1, ddof=1).mean(axis=0)
-    between = half * split.mean(axis=1).var(axis=0, ddof=1)
-    within = np.maximum(within, 1e-300)
-    r_hat = np.sqrt(((half - 1) / half * within + between / half) / within)
-    ess = chain * draw * np.minimum(1.0, within / np.maximum(between, 1e-300))
-    return Verdict(float(r_hat.max()), float(ess.min()), divergences, chain * draw)
+def judge(chains: np.ndarray, divergences: int, acceptable_r_hat: float = 1.01) -> Verdict:
+    """Return the verdict on positions ``(chain, draw, unknown)``."""
+    chain, draw, size = chains.shape
+    if size == 0:
+        return Verdict(1.0, chain * draw, divergences, chain * draw, acceptable_r_hat)
+    rank_r_hat: Callable[..., np.ndarray] = array_stats.rhat
+    bulk_ess: Callable[..., np.ndarray] = array_stats.ess
+    r_hat = np.nan_to_num(rank_r_hat(chains, chain_axis=0, draw_axis=1), nan=np.inf)
+    ess = np.nan_to_num(bulk_ess(chains, chain_axis=0, draw_axis=1))
+    return Verdict(float(r_hat.max()), float(ess.min()), divergences, chain * draw, acceptable_r_hat)
 
 
-def _fit_length(start: np.ndarray, density: BlockDensity, tables: Mapping[str, Table]) -> np.ndarray:
+def _fit_length(start: np.ndarray, density: BlockDensity, origin: np.ndarray) -> np.ndarray:
     """A warm start from fewer rows: new robust scales begin at 1."""
-    fitted = density.start(tables)
+    fitted = origin.copy()
     fitted[: density.layout.size] = start[: density.layout.size]
     return fitted
 
 
-def _without_unknowns(density: BlockDensity, tables: Mapping[str, Table], length: Chains, mode: np.ndarray) -> BlockPosterior:
-    draws = length.draws * length.chains
-    position = np.zeros((draws, 0))
-    return BlockPosterior(density, tables, position, {}, {}, {}, length, Verdict(1.0, draws, 0, draws), mode)
-
-
-def _at_mode(
-    density: BlockDensity, tables: Mapping[str, Table], logp: Any, mode: np.ndarray, seed: int, length: Chains, why: str
+def _around_mode(
+    density: BlockDensity,
+    tables: Mapping[str, Table],
+    logp: LogDensity,
+    mode: np.ndarray,
+    seed: int,
+    length: Chains,
+    why: str,
 ) -> BlockPosterior:
-    """The stated fallback: normal draws around the mode with the diagonal curvature found by differences (Laplace)."""
+    """The stated fallback: normal draws around the mode, with the curvature's diagonal found by differences
+    (Laplace).
+
+    Where there is no curvature the spread is 1, that of a typical unconstrained prior; draws without a
+    density give way to the mode.
+    """
     step, curvature = 1e-3, np.zeros(len(mode))
     for i in range(len(mode)):
-        up, down = mode.copy(), mode.copy()
-        up[i] += step
-        down[i] -= step
-        curvature[i] = (logp(down)[1][i] - logp(up)[1][i]) / (2 * step)
+        shift = np.zeros(len(mode))
+        shift[i] = step
+        curvature[i] = (logp(mode - shift)[1][i] - logp(mode + shift)[1][i]) / (2 * step)
     spread = 1.0 / np.sqrt(np.clip(np.nan_to_num(curvature), 1.0, 1e8))
-    draws = length.draws * length.chains
-    position = mode + spread * np.random.default_rng(seed).normal(size=(draws, len(mode)))
-    return BlockPosterior(
-        density,
-        tables,
-        position,
-        density.constrain(position),
-        density.robust_scales(position, tables),
-        {},
-        length,
-        Verdict(np.inf, 0.0, 0, draws, why),
-        mode,
+    position = mode + spread * np.random.default_rng(seed).normal(size=(length.total, len(mode)))
+    position = np.where([[logp(row)[0] > FLOOR] for row in position], position, mode)
+    verdict = Verdict(
+        np.inf, 0.0, 0, length.total, fallback=f"the sampler failed ({why}): normal draws around the mode"
     )
+    return _posterior(density, tables, position, {}, length, verdict, mode)
 
+
+def _posterior(
+    density: BlockDensity,
+    tables: Mapping[str, Table],
+    position: np.ndarray,
+    stats: Mapping[str, np.ndarray],
+    length: Chains,
+    verdict: Verdict,
+    start: np.ndarray,
+) -> BlockPosterior:
+    variables, scales = density.constrain(position), density.robust_scales(position, tables)
+    return BlockPosterior(density, tables, position, variables, scales, stats, length, verdict, start)

@@ -4,9 +4,10 @@ A draw is ``(theta, amplitude, lengthscale, noise)`` of every block. Given a dra
 
     ``T(y) = T(f(wires)) + g(z) + noise``
 
-where ``g`` has a conditional mean and variance at ``z``. Parents pass on *measured* values, noise included, with common
-random numbers: a :class:`Luck` holds one standard normal a draw (and element) for the residual and one for the noise, the
-same at every configuration, so each draw is a smooth function of the configuration.
+where ``g`` has a conditional mean and variance at ``z``. Parents pass on *measured* values, noise included,
+with common random numbers: a :class:`Luck` holds one standard normal a draw (and element) for the residual
+and one for the noise, the same at every configuration, so each draw is a smooth function of the
+configuration.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from boatppl.compile.density import DEGREES_OF_FREEDOM
-from boatppl.graph import DAG, NodeGraph
+from boatppl.compile.density import DEGREES_OF_FREEDOM, inducing_points, kernel_of
 from boatppl.gp.conditional import Conditional
 from boatppl.gp.kernel import KINDS
+from boatppl.graph import DAG, NodeGraph
 from boatppl.infer import BlockPosterior
 from boatppl.rows import Rows, arrive, assemble, every_row, scatter
 from boatppl.table import Table, residual_features
@@ -36,13 +37,15 @@ class NodeDraws:
 
     @property
     def transform(self) -> Transform:
+        """The scale on which the node is modelled."""
         return self.table.transform
 
 
 @dataclass(frozen=True, eq=False)
 class Luck:
-    """Common random numbers: standard normals name -> ``(draw, *over)``, the same at every configuration; with a leading
-    configuration axis ``(draw, configuration, *over)`` they are each run's own. Noise is Student-t for robust nodes.
+    """Common random numbers: standard normals name -> ``(draw, *over)``, the same at every configuration;
+    with a leading configuration axis ``(draw, configuration, *over)`` they are each run's own. Noise is
+    Student-t for robust nodes.
     """
 
     residual: Mapping[str, np.ndarray]
@@ -61,6 +64,10 @@ class NodeStep:
     variance: np.ndarray  # of the residual
     noise: np.ndarray  # standard deviation
 
+    def known(self, value: np.ndarray) -> "NodeStep":
+        """Return the step with the transformed noise-free value known: ``(draw, row)``."""
+        return replace(self, mean=value, variance=np.zeros_like(value))
+
 
 @dataclass(frozen=True, eq=False)
 class Propagation:
@@ -73,7 +80,7 @@ class Propagation:
     target: str
 
     def objective(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance ``(draw, configuration)`` of the target given its parents, on its transformed scale.
+        """Mean and variance ``(draw, configuration)`` of the transformed target given its parents.
 
         A derived target has no variance of its own.
         """
@@ -100,11 +107,6 @@ class Posterior:
         """Return random numbers of ``n`` separate runs."""
         return self._luck(rng, (n,))
 
-    @staticmethod
-    def certain(step: NodeStep, value: np.ndarray) -> NodeStep:
-        """Return the step with its transformed value known, ``(draw, row)``."""
-        return replace(step, mean=value, variance=np.zeros_like(value))
-
     def _luck(self, rng: np.random.Generator, runs: tuple[int, ...]) -> Luck:
         residual, noise = {}, {}
         for name in self.model.order:
@@ -121,7 +123,11 @@ class Posterior:
     def propagate(
         self, unit: np.ndarray, target: str, luck: Luck, contexts: Mapping[str, np.ndarray] | None = None
     ) -> Propagation:
-        """Push every draw through the DAG up to ``target`` at configurations ``unit (configuration, coordinate)``."""
+        """Push every draw through the DAG up to ``target`` at ``unit (configuration, coordinate)``.
+
+        ``contexts``: name -> value, or ``(configuration,)`` values. No own residual or noise of the target is
+        sampled: see :meth:`Propagation.objective`.
+        """
         model = self.model
         values = dict(model.inputs(unit, contexts))
         steps: dict[str, NodeStep] = {}
@@ -136,7 +142,11 @@ class Posterior:
         return Propagation(unit, contexts or {}, values, steps, target)
 
     def step(
-        self, name: str, values: Mapping[str, np.ndarray], unit: np.ndarray, contexts: Mapping[str, np.ndarray]
+        self,
+        name: str,
+        values: Mapping[str, np.ndarray],
+        unit: np.ndarray,
+        contexts: Mapping[str, np.ndarray],
     ) -> NodeStep:
         """Compute one node at some configurations given the values of its parents."""
         draws, model = self.nodes[name], self.model
@@ -144,7 +154,6 @@ class Posterior:
         rows = every_row(len(unit), over, model.sizes)
         wires = arrive(values, graph.evaluator.keys, model.sources, rows)
         mean, noise = graph.evaluator(draws.variables, wires, rows.elements, len(rows))
-        mean = (mean - draws.transform.location) / draws.transform.spread if not graph.node.standardised else mean
         mean, noise = (np.broadcast_to(array, (self.draws, len(rows))) for array in (mean, noise))
         Z = residual_features(model, graph, values, unit, contexts, self.transforms, rows)
         if draws.residual is None:
@@ -174,9 +183,10 @@ class Posterior:
     ) -> tuple[np.ndarray, "Posterior"]:
         """Sample every residual jointly at some configurations and condition on the samples.
 
-        Returns the target's noise-free value ``(draw, configuration)`` on its transformed scale (a derived target's own
-        value), and the posterior whose residuals pass through these samples: there, propagation is certain up to noise.
-        This is the noisy expected improvement's joint step (Letham et al. 2019, sec. 3.3), along the DAG.
+        Returns the target's noise-free value ``(draw, configuration)`` on its transformed scale (a derived
+        target's own value), and the posterior whose residuals pass through these samples: there, propagation
+        is certain up to noise. This is the noisy expected improvement's joint step (Letham et al. 2019, sec.
+        3.3), along the DAG.
         """
         rng = np.random.default_rng(seed)
         model, contexts = self.model, contexts or {}
@@ -194,13 +204,16 @@ class Posterior:
                 nodes[name] = replace(draws, residual=extended)
             if name == target:
                 return mean, replace(self, nodes=nodes)
-            values[name] = self.measured(name, self.certain(step, mean), luck, len(unit))
+            values[name] = self.measured(name, step.known(mean), luck, len(unit))
         return np.broadcast_to(values[target], (self.draws, len(unit))), replace(self, nodes=nodes)
 
-    def pullback(self, forward: Propagation, luck: Luck, d_mean: np.ndarray, d_variance: np.ndarray) -> np.ndarray:
+    def pullback(
+        self, forward: Propagation, luck: Luck, d_mean: np.ndarray, d_variance: np.ndarray
+    ) -> np.ndarray:
         """Return the gradient ``(configuration, coordinate)`` of ``sum(d_mean mean + d_variance variance)``.
 
-        ``mean`` and ``variance`` are :meth:`Propagation.objective`'s. Reverse mode through the DAG, Integers relaxed.
+        ``mean`` and ``variance`` are :meth:`Propagation.objective`'s. Reverse mode through the DAG, Integers
+        relaxed.
         """
         gradient = _Gradient(self, forward, luck)
         return gradient.run(d_mean, d_variance)
@@ -225,8 +238,8 @@ def _node_draws(graph: NodeGraph, table: Table, block: BlockPosterior) -> NodeDr
     variance = np.broadcast_to(noise, shape) ** 2
     if graph.name in block.scales:
         variance = variance / block.scales[graph.name]
-    residual = Conditional.from_data(
-        KINDS[graph.node.residual.kernel],
+    observed = (
+        KINDS[kernel_of(graph)],
         table.Z,
         table.groups,
         block.variables[f"{graph.prefix}amplitude"],
@@ -234,7 +247,10 @@ def _node_draws(graph: NodeGraph, table: Table, block: BlockPosterior) -> NodeDr
         variance,
         table.y - np.broadcast_to(mean, shape),
     )
-    return NodeDraws(graph, table, variables, residual)
+    points = inducing_points(table)
+    if len(points):
+        return NodeDraws(graph, table, variables, Conditional.from_inducing(*observed, points))
+    return NodeDraws(graph, table, variables, Conditional.from_data(*observed))
 
 
 def needed(model: DAG, target: str) -> list[str]:
@@ -250,7 +266,8 @@ def needed(model: DAG, target: str) -> list[str]:
 
 
 def _tile(luck: np.ndarray, n: int, over: int) -> np.ndarray:
-    """``(draw, *over)`` -> ``(draw, row)``, the same for every configuration; ``(draw, configuration, *over)`` as it is."""
+    """``(draw, *over)`` repeated for every configuration, or ``(draw, configuration, *over)``, as ``(draw,
+    row)``."""
     if luck.ndim > 1 + over:
         return luck.reshape(len(luck), -1)
     flat = luck.reshape(len(luck), 1, -1)
@@ -258,7 +275,7 @@ def _tile(luck: np.ndarray, n: int, over: int) -> np.ndarray:
 
 
 class _Gradient:
-    """Reverse mode through one propagation: adjoints of every quantity, from the target back to the unit cube."""
+    """Reverse mode through one propagation: adjoints of every quantity, from the target to the unit cube."""
 
     def __init__(self, posterior: Posterior, forward: Propagation, luck: Luck) -> None:
         self.posterior, self.model = posterior, posterior.model
@@ -281,19 +298,21 @@ class _Gradient:
         return self.model.space.pullback(self.forward.unit, wires, self.features, relax=True)
 
     def _of_measured(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Adjoints of mean, variance and noise ``(draw, row)`` of a parent from the adjoint of its measured value."""
+        """Adjoints ``(draw, row)`` of a parent's mean, variance and noise from that of its measured value."""
         step, transform = self.forward.steps[name], self.posterior.transforms[name]
         slope = transform.slope(self.forward.values[name]).reshape(step.mean.shape)
         d_transformed = self.adjoint[name].reshape(step.mean.shape) / np.maximum(slope, 1e-300)
         over = len(self.posterior.nodes[name].graph.node.over)
-        residual, noise = (_tile(array[name], self.n, over) for array in (self.luck.residual, self.luck.noise))
+        residual, noise = (
+            _tile(array[name], self.n, over) for array in (self.luck.residual, self.luck.noise)
+        )
         spread = np.sqrt(np.maximum(step.variance, 1e-300))
         d_variance = np.where(step.variance > 1e-14, d_transformed * residual / (2 * spread), 0.0)
         return d_transformed, d_variance, d_transformed * noise
 
     def _node(self, name: str, d_mean: np.ndarray, d_variance: np.ndarray, d_noise: np.ndarray) -> None:
         draws, step = self.posterior.nodes[name], self.forward.steps[name]
-        outputs = [d_mean if draws.graph.node.standardised else d_mean / draws.transform.spread, d_noise]
+        outputs = [d_mean, d_noise]
         slopes = draws.graph.evaluator.pullback(
             draws.variables, step.wires, outputs, step.rows.elements, len(step.rows)
         )
@@ -313,9 +332,10 @@ class _Gradient:
                 self._feature(item.name, part.sum(axis=0), source.dims, remaining, step.rows)
             elif item.kind == "node":
                 shape = (*part.shape[:2], *(self.model.sizes[dim] for dim in remaining))
-                [value] = arrive(self.forward.values, [Key(item.name, remaining)], self.model.sources, step.rows).values()
+                key = Key(item.name, remaining)
+                value = arrive(self.forward.values, [key], self.model.sources, step.rows)[key]
                 slope = self.posterior.transforms[item.name].slope(value)
-                self._add(Key(item.name, remaining), part.reshape(shape) / item.width * slope, step.rows)
+                self._add(key, part.reshape(shape) / item.width * slope, step.rows)
 
     def _feature(
         self, name: str, slope: np.ndarray, dims: tuple[str, ...], remaining: tuple[str, ...], rows: Rows
@@ -331,11 +351,13 @@ class _Gradient:
     def _derived(self, name: str, adjoint: np.ndarray | None) -> None:
         if adjoint is None:
             return
-        evaluator, over = self.model.derived[name], self.model.parts[name].over
+        evaluator = self.model.derived[name]
+        over = evaluator.over
         rows = every_row(self.n, over, self.model.sizes)
         wires = arrive(self.forward.values, evaluator.keys, self.model.sources, rows)
         inner = adjoint.shape[2 + len(over) :]
-        slopes = evaluator.pullback({}, wires, [adjoint.reshape(len(adjoint), len(rows), *inner)], rows.elements, len(rows))
+        outputs = [adjoint.reshape(len(adjoint), len(rows), *inner)]
+        slopes = evaluator.pullback({}, wires, outputs, rows.elements, len(rows))
         for key, slope in slopes.items():
             self._add(key, slope, rows)
 

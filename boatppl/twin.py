@@ -1,4 +1,5 @@
-"""A node as a plain ``pm.Model``: what a person opens, and the twin that the compiled density is compared with."""
+"""A node as a plain ``pm.Model``: what a person opens, and the twin that the compiled density is compared
+with."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +12,7 @@ from pytensor.graph.replace import graph_replace
 from pytensor.tensor.variable import TensorVariable
 
 from boatppl.compile.batch import batch
-from boatppl.compile.density import DEGREES_OF_FREEDOM
+from boatppl.compile.density import DEGREES_OF_FREEDOM, kernel_of
 from boatppl.gp.kernel import JITTER
 from boatppl.graph import DAG, Block, NodeGraph
 from boatppl.table import Table, measured, tables
@@ -43,13 +44,14 @@ def block_to_pymc(block: Block, by_node: dict[str, Table]) -> pm.Model:
     return copy
 
 
-def _observe(model: pm.Model, block: Block, node: NodeGraph, table: Table, variables: dict[Any, TensorVariable]) -> None:
-    over = node.node.over
+def _observe(
+    model: pm.Model, block: Block, node: NodeGraph, table: Table, variables: dict[Any, TensorVariable]
+) -> None:
+    over, rows, label = node.node.over, len(table), f"{node.name}_row"
     wires = {key: pt.constant(value) for key, value in table.wires.items()}
     elements = {dim: pt.constant(index) for dim, index in table.rows.elements.items()}
     shared = block.wiring.shared
     mean, noise = batch([node.mean, node.noise], block.wiring, over, wires, elements, variables, shared)
-    rows, label = len(table), f"{node.name}_row"
     with model:
         model.add_coord(label, np.arange(rows))
         variance = pt.square(noise) + pt.zeros(rows)
@@ -58,8 +60,9 @@ def _observe(model: pm.Model, block: Block, node: NodeGraph, table: Table, varia
             variance = variance / pm.Gamma(f"{node.name}_precision_scale", half, half, dims=label)
         covariance = pt.diag(variance)
         if node.inputs:
-            amplitude, lengthscale = graph_replace([node.amplitude, node.lengthscale], variables, strict=False)
-            kernel = COVARIANCES[node.node.residual.kernel](table.Z.shape[1], ls=lengthscale[table.groups])
+            unknowns = [node.amplitude, node.lengthscale]
+            amplitude, lengthscale = graph_replace(unknowns, variables, strict=False)
+            kernel = COVARIANCES[kernel_of(node)](table.Z.shape[1], ls=lengthscale[table.groups])
             covariance = covariance + pt.square(amplitude) * (kernel(table.Z) + JITTER * pt.eye(rows))
         name = node.name if not node.node.transform else f"{node.node.transform}({node.name})"
         pm.MvNormal(name, mean + pt.zeros(rows), cov=covariance, observed=table.y, dims=label)

@@ -1,6 +1,6 @@
 """A block's log density and gradient over one flat vector: compiled once, the data are plain inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,102 +9,126 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.tensor.variable import TensorVariable
+from scipy.special import gammaln
 
 from boatppl.compile.batch import batch
 from boatppl.compile.marginal import GPMarginal, NormalMarginal
+from boatppl.gp.inducing import EXACT_ROWS, choose_inducing
 from boatppl.graph import Block, NodeGraph
 from boatppl.table import Table
 from boatppl.wiring import Key
 
+LogDensity = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
 DEGREES_OF_FREEDOM = 4.0  # of robust (Student-t) noise
 FLOOR = -1e300  # a log density that is not finite; the sampler must never see NaN
+INDUCING_POINTS = 50  # of a table above EXACT_ROWS rows
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where each unknown stands in the flat vector: value variables first, then the robust scales of each row."""
+    """Where each unknown stands in the flat vector: value variables first, then the robust rows' scales."""
 
     names: tuple[str, ...]  # of the random variables
     shapes: tuple[tuple[int, ...], ...]
-    size: int
+    size: int  # of the value variables together
 
-    def starts(self) -> list[int]:
-        return [0, *np.cumsum([int(np.prod(shape)) for shape in self.shapes]).tolist()]
+    def slices(self) -> list[slice]:
+        """Return the places of each variable."""
+        stops = np.cumsum([int(np.prod(shape)) for shape in self.shapes]).tolist()
+        return [slice(a, b) for a, b in zip([0, *stops[:-1]], stops, strict=True)] if stops else []
 
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """The symbolic data of one node."""
+    """The symbolic data of one node, in the order of :func:`_arguments`."""
 
     y: TensorVariable
     Z: TensorVariable
     groups: TensorVariable
     wires: Mapping[Key, TensorVariable]
     elements: Mapping[str, TensorVariable]
+    inducing: TensorVariable
 
     def flat(self) -> list[TensorVariable]:
-        return [self.y, self.Z, self.groups, *self.wires.values(), *self.elements.values()]
+        return [self.y, self.Z, self.groups, *self.wires.values(), *self.elements.values(), self.inducing]
 
 
 class BlockDensity:
-    """The compiled log density of a block (DESIGN, *Mathematics*): priors plus each node's marginal likelihood.
+    """The compiled log density of a block (DESIGN, *Mathematics*): priors and each node's marginal
+    likelihood.
 
-    ``density(position (dimension,)) -> (log density, gradient (dimension,))`` after :meth:`bind` to the tables. The
-    position holds PyMC's unconstrained values; robust nodes append ``log scale`` of every row (scale ~ Gamma(2, 2)).
+    ``density(position (dimension,)) -> (log density, gradient (dimension,))`` after :meth:`bind` to the
+    tables. The position holds PyMC's unconstrained values; robust nodes append ``log scale`` of every row,
+    where the row's noise variance is ``noise^2 / scale`` and ``scale ~ Gamma(2, 2)``: marginally a Student-t
+    with 4 degrees of freedom.
+
+    A table above ``EXACT_ROWS`` rows is summarised by :func:`inducing_points`; nothing is compiled again.
     """
 
     def __init__(self, block: Block) -> None:
         self.block = block
         model = block.model
         point = model.initial_point()
+        centres = [np.asarray(point[value.name], float) for value in model.value_vars]
         self.layout = Layout(
             tuple(variable.name for variable in model.free_RVs),
-            tuple(np.shape(point[value.name]) for value in model.value_vars),
-            sum(int(np.size(point[value.name])) for value in model.value_vars),
+            tuple(centre.shape for centre in centres),
+            sum(centre.size for centre in centres),
         )
-        self.centre = np.concatenate([np.ravel(point[value.name]) for value in model.value_vars] or [np.zeros(0)])
+        self.centre = np.concatenate([np.zeros(0), *map(np.ravel, centres)])
         position = pt.vector("position", dtype="float64")
-        inputs = {node.name: _symbolic_inputs(node, block) for node in block.nodes}
-        lengths = {length: pt.constant(int(length.eval()), dtype="int64") for length in model.dim_lengths.values()}
+        inputs = {node.name: _symbolic_inputs(node) for node in block.nodes}
+        lengths = {
+            length: pt.constant(int(length.eval()), dtype="int64") for length in model.dim_lengths.values()
+        }
         [total] = graph_replace([self._graph(position, inputs)], lengths, strict=False)
-        gradient = pytensor.grad(total, position)
-        arguments = [argument for node in block.nodes for argument in inputs[node.name].flat()]
-        self.function = pytensor.function(
-            [position, *arguments], [total, gradient], mode="NUMBA", on_unused_input="ignore", trust_input=True
-        )
+        gradient = pytensor.grad(total, position, disconnected_inputs="ignore")
+        data = [argument for node in block.nodes for argument in inputs[node.name].flat()]
+        options = {"mode": "NUMBA", "on_unused_input": "ignore", "trust_input": True}
+        self.function = pytensor.function([position, *data], [total, gradient], **options)
         self._constrain: Any = None
 
     def _graph(self, position: TensorVariable, inputs: Mapping[str, _Inputs]) -> TensorVariable:
         block, model = self.block, self.block.model
-        starts = self.layout.starts()
         values = {
-            value: position[start:stop].reshape(shape)
-            for value, shape, start, stop in zip(
-                model.value_vars, self.layout.shapes, starts[:-1], starts[1:], strict=True
+            value: position[where].reshape(shape)
+            for value, where, shape in zip(
+                model.value_vars, self.layout.slices(), self.layout.shapes, strict=True
             )
         }
-        shared = block.wiring.shared
-        wanted = [out for node in block.nodes for out in (node.mean, node.noise, *_residual_variables(node))]
-        replaced = model.replace_rvs_by_values([model.logp(), *wanted, *shared.values()])
-        prior, wanted = replaced[0], iter(replaced[1 : 1 + len(wanted)])
-        shared = dict(zip(shared, replaced[1 + len(list(_flat_outputs(block))) :], strict=True))
-        total = graph_replace([prior], values, strict=False)[0]
+        names = _shared_names(block)
+        wanted = [out for node in block.nodes for out in _expressions(node)]
+        replaced = model.replace_rvs_by_values(
+            [model.logp(), *(block.wiring.shared[name] for name in names), *wanted]
+        )
+        [total] = graph_replace(replaced[:1], values, strict=False)
+        shared = dict(zip(names, replaced[1:], strict=False))
+        expressions = iter(replaced[1 + len(names) :])
         tail = self.layout.size
         for node in block.nodes:
-            expressions = [next(wanted) for _ in range(2 + len(_residual_variables(node)))]
-            data = inputs[node.name]
-            logscale = position[tail : tail + data.y.shape[0]] if node.node.robust else None
-            tail = tail + data.y.shape[0] if node.node.robust else tail
-            total = total + _node_density(node, expressions, data, logscale, values, shared, block)
+            own = [next(expressions) for _ in _expressions(node)]
+            data, logscale = inputs[node.name], None
+            if node.node.robust:
+                logscale = position[tail : tail + data.y.shape[0]]
+                tail = tail + data.y.shape[0]
+            total = total + _node_density(node, own, data, logscale, values, shared, block)
         return total
 
-    def bind(self, tables: Mapping[str, Table]) -> Any:
-        """Return ``position -> (log density, gradient)`` for the measurements in the tables; never NaN, never raises."""
-        arguments = [item for node in self.block.nodes for item in tables[node.name].arguments()]
-        function = self.function.vm.jit_fn if hasattr(self.function.vm, "jit_fn") else self.function
+    def bind(self, tables: Mapping[str, Table]) -> LogDensity:
+        """Return ``position -> (log density, gradient)`` for the measurements in the tables.
+
+        It never raises and never returns NaN: where the density is not finite, or what the developer wrote
+        raises, it is ``FLOOR`` with a zero gradient.
+        """
+        arguments = [item for node in self.block.nodes for item in _arguments(tables[node.name])]
+        function = self.function.vm.jit_fn
 
         def density(position: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = function(np.asarray(position, float), *arguments)
+            try:
+                value, gradient = function(np.asarray(position, float), *arguments)
+            except Exception:  # of compiled code: a matrix of the developer's without a factor, say
+                return FLOOR, np.zeros_like(position)
             value = float(value)
             if not (np.isfinite(value) and np.isfinite(gradient).all()) or value <= FLOOR:
                 return FLOOR, np.zeros_like(position)
@@ -126,18 +150,17 @@ class BlockDensity:
         if self._constrain is None:
             variables = [*model.free_RVs, *self._deterministics()]
             replaced = model.replace_rvs_by_values(variables)
-            batched = [pt.tensor(v.name, dtype="float64", shape=(None, *v.type.shape)) for v in model.value_vars]
-            table = dict(zip(model.value_vars, batched, strict=True))
-            outputs = vectorize_graph(replaced, table)
-            self._constrain = (
-                [variable.name for variable in variables],
-                pytensor.function(batched, outputs, mode="FAST_COMPILE", on_unused_input="ignore"),
-            )
+            batched = [
+                pt.tensor(value.name, dtype="float64", shape=(None, *value.type.shape))
+                for value in model.value_vars
+            ]
+            outputs = vectorize_graph(replaced, dict(zip(model.value_vars, batched, strict=True)))
+            function = pytensor.function(batched, outputs, mode="FAST_COMPILE", on_unused_input="ignore")
+            self._constrain = [variable.name for variable in variables], function
         names, function = self._constrain
-        starts = self.layout.starts()
         parts = [
-            positions[:, start:stop].reshape(len(positions), *shape)
-            for shape, start, stop in zip(self.layout.shapes, starts[:-1], starts[1:], strict=True)
+            positions[:, where].reshape(len(positions), *shape)
+            for where, shape in zip(self.layout.slices(), self.layout.shapes, strict=True)
         ]
         return {
             name: np.broadcast_to(array, (len(positions), *np.shape(array)[1:]))
@@ -160,15 +183,40 @@ class BlockDensity:
         return [item for item in self.block.model.deterministics if not wiring.dependencies([item])]
 
 
-def _residual_variables(node: NodeGraph) -> tuple[TensorVariable, ...]:
-    return (node.amplitude, node.lengthscale) if node.inputs else ()
+def kernel_of(node: NodeGraph) -> str:
+    """Return the name of the covariance function of a node's residual."""
+    residual = node.node.residual
+    return "none" if residual is None else residual.kernel
 
 
-def _flat_outputs(block: Block) -> list[TensorVariable]:
-    return [out for node in block.nodes for out in (node.mean, node.noise, *_residual_variables(node))]
+def inducing_points(table: Table) -> np.ndarray:
+    """Return the inducing inputs ``(point, column)`` of a table; none where it is small enough for exact
+    work.
+
+    A function of the table alone, so that the draws and everything conditioned on them use the same ones.
+    """
+    if len(table) <= EXACT_ROWS:
+        return np.zeros((0, table.Z.shape[1]))
+    return choose_inducing(table.Z, INDUCING_POINTS, seed=0)
 
 
-def _symbolic_inputs(node: NodeGraph, block: Block) -> _Inputs:
+def _arguments(table: Table) -> list[np.ndarray]:
+    return [*table.arguments(), inducing_points(table)]
+
+
+def _expressions(node: NodeGraph) -> tuple[TensorVariable, ...]:
+    """A node's symbolic mean and noise of one row, and its residual's amplitude and lengthscales."""
+    return (node.mean, node.noise, *((node.amplitude, node.lengthscale) if node.inputs else ()))
+
+
+def _shared_names(block: Block) -> list[str]:
+    """Names of the shared quantities of which the block's nodes take one element a row."""
+    sources = block.wiring.sources
+    outputs = [out for node in block.nodes for out in (node.mean, node.noise)]
+    return [key.name for key in block.wiring.dependencies(outputs) if sources[key.name].kind == "shared"]
+
+
+def _symbolic_inputs(node: NodeGraph) -> _Inputs:
     return _Inputs(
         pt.vector(f"{node.name}_y", dtype="float64"),
         pt.matrix(f"{node.name}_Z", dtype="float64"),
@@ -178,6 +226,7 @@ def _symbolic_inputs(node: NodeGraph, block: Block) -> _Inputs:
             for key in node.evaluator.keys
         },
         {dim: pt.lvector(dim) for dim in node.node.over},
+        pt.matrix(f"{node.name}_inducing", dtype="float64"),
     )
 
 
@@ -191,17 +240,19 @@ def _node_density(
     block: Block,
 ) -> TensorVariable:
     """log p(T(y) | unknowns): the residual marginalised, noise a scale mixture where robust."""
-    mean, noise = batch(expressions[:2], block.wiring, node.node.over, data.wires, data.elements, values, shared)
+    over, wiring = node.node.over, block.wiring
+    mean, noise = batch(expressions[:2], wiring, over, data.wires, data.elements, values, shared)
     noise_variance = pt.square(noise) + pt.zeros_like(data.y)
     density = pt.constant(0.0)
-    if logscale is not None:
+    if logscale is not None:  # scale ~ Gamma(half, half), with the Jacobian of its logarithm
         half = DEGREES_OF_FREEDOM / 2.0
-        constant = half * np.log(half) - float(pt.gammaln(half).eval())
+        constant = half * np.log(half) - float(gammaln(half))
         density = (constant + half * logscale - half * pt.exp(logscale)).sum()
         noise_variance = noise_variance * pt.exp(-logscale)
     residual = data.y - mean
     if not node.inputs:
         return density + NormalMarginal()(residual, noise_variance)[0]
     amplitude, lengthscale = graph_replace(expressions[2:], values, strict=False)
-    kernel = GPMarginal(node.node.residual.kernel)
-    return density + kernel(residual, data.Z, data.groups, amplitude, lengthscale, noise_variance)[0]
+    marginal = GPMarginal(kernel_of(node))
+    inputs = (residual, data.Z, data.groups, amplitude, lengthscale, noise_variance, data.inducing)
+    return density + marginal(*inputs)[0]

@@ -1,5 +1,6 @@
-"""The Gaussian-process marginal likelihood as one PyTensor operation with an analytic gradient."""
+"""The marginal likelihood of a node's residual as one PyTensor operation with an analytic gradient."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -10,16 +11,23 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_and_cache_key
 
+from boatppl.gp.inducing import log_marginal_inducing
 from boatppl.gp.kernel import KINDS
 from boatppl.gp.marginal import log_marginal, log_normal
+
+CONSTANT_INPUTS = (1, 2, 6)  # of GPMarginal: the gradient does not follow Z, groups and inducing
 
 
 class GPMarginal(Op):
     """log N(residual | 0, amplitude^2 (k + jitter) + diag(noise_variance)) and its gradient.
 
-    Inputs: residual ``(row,)``, Z ``(row, column)``, groups ``(column,)``, amplitude ``()``, lengthscale ``(input,)``,
-    noise_variance ``(row,)``. Outputs: the log density ``()`` and its derivative with respect to the residual, amplitude,
-    lengthscale and noise variance; only the first output is differentiable, by means of the others.
+    Inputs: residual ``(row,)``, Z ``(row, column)``, groups ``(column,)``, amplitude ``()``, lengthscale
+    ``(input,)``, noise_variance ``(row,)``, inducing ``(point, column)``. With no inducing point the density
+    is exact (Rasmussen & Williams 2006, eq. 5.8), otherwise it is the variational bound (Titsias 2009, eq.
+    9): chosen at run time, so a growing table never recompiles.
+
+    Outputs: the log density ``()`` and its derivatives with respect to the residual, amplitude, lengthscale
+    and noise variance; only the first output is differentiable, by means of the others.
     """
 
     __props__ = ("kind",)
@@ -28,38 +36,56 @@ class GPMarginal(Op):
         self.kind = kind
 
     def make_node(self, *inputs: Any) -> Apply:
+        """Apply to symbolic inputs."""
         tensors = [pt.as_tensor_variable(value) for value in inputs]
-        residual, _, _, amplitude, lengthscale, noise_variance = tensors
+        residual, _, _, amplitude, lengthscale, noise_variance, _ = tensors
         outputs = [pt.dscalar(), *(x.type() for x in (residual, amplitude, lengthscale, noise_variance))]
         return Apply(self, tensors, outputs)
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[Any]) -> None:
-        residual, Z, groups, amplitude, lengthscale, noise_variance = inputs
-        results = log_marginal(
-            KINDS[self.kind], residual, np.ascontiguousarray(Z), groups, float(amplitude), lengthscale, noise_variance
+        """Compute without compilation (PyTensor's ``FAST_COMPILE`` mode)."""
+        residual, Z, groups, amplitude, lengthscale, noise_variance, inducing = map(
+            np.ascontiguousarray, inputs
+        )
+        results = _marginal(
+            KINDS[self.kind],
+            residual,
+            Z,
+            groups,
+            float(amplitude.item()),
+            lengthscale,
+            noise_variance,
+            inducing,
         )
         for storage, result in zip(output_storage, results, strict=True):
             storage[0] = np.asarray(result, float)
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
-        _, d_residual, d_amplitude, d_lengthscale, d_noise = outputs
-        weight = cotangents[0]
+        """Weigh the derivatives that came with the density."""
+        _, d_residual, d_amplitude, d_lengthscale, d_noise = (cotangents[0] * output for output in outputs)
         unused = DisconnectedType()
-        return [
-            weight * d_residual, unused(), unused(), weight * d_amplitude, weight * d_lengthscale, weight * d_noise
-        ]
+        return [d_residual, unused(), unused(), d_amplitude, d_lengthscale, d_noise, unused()]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[True] * 5 if i not in (1, 2) else [False] * 5 for i in range(6)]
+        """Say which inputs have a gradient."""
+        return [[i not in CONSTANT_INPUTS] * 5 for i in range(7)]
+
+
+@numba.njit(nogil=True, cache=True)
+def _marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_variance, inducing):  # type: ignore[no-untyped-def]
+    """The exact density, or the bound where there are inducing points."""
+    if inducing.shape[0] == 0:
+        return log_marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_variance)
+    return log_marginal_inducing(kind, residual, Z, groups, amplitude, lengthscale, noise_variance, inducing)
 
 
 @register_funcify_and_cache_key(GPMarginal)
-def _numba_marginal(op: GPMarginal, node: Any = None, **kwargs: Any) -> tuple[Any, str]:
+def _numba_marginal(op: GPMarginal, node: Any = None, **kwargs: Any) -> tuple[Callable[..., Any], str]:
     kind = KINDS[op.kind]
 
     @numba.njit
-    def gp_marginal(residual, Z, groups, amplitude, lengthscale, noise_variance):  # type: ignore[no-untyped-def]
-        value, d_residual, d_amplitude, d_lengthscale, d_noise = log_marginal(
+    def gp_marginal(residual, Z, groups, amplitude, lengthscale, noise_variance, inducing):  # type: ignore[no-untyped-def]
+        value, d_residual, d_amplitude, d_lengthscale, d_noise = _marginal(
             kind,
             np.ascontiguousarray(residual),
             np.ascontiguousarray(Z),
@@ -67,34 +93,41 @@ def _numba_marginal(op: GPMarginal, node: Any = None, **kwargs: Any) -> tuple[An
             amplitude.item(),
             np.ascontiguousarray(lengthscale),
             np.ascontiguousarray(noise_variance),
+            np.ascontiguousarray(inducing),
         )
         return np.asarray(value), d_residual, np.asarray(d_amplitude), d_lengthscale, d_noise
 
-    return gp_marginal, f"boatppl-gp-marginal-{op.kind}-1"
+    return gp_marginal, f"boatppl-gp-marginal-{op.kind}-2"
 
 
 class NormalMarginal(Op):
-    """The log density of independent normals, for a node without a residual; outputs as :class:`GPMarginal`'s."""
+    """The log density of independent normals, for a node without a residual; outputs as
+    :class:`GPMarginal`'s."""
 
     __props__ = ()
 
     def make_node(self, residual: Any, noise_variance: Any) -> Apply:
+        """Apply to symbolic inputs."""
         tensors = [pt.as_tensor_variable(residual), pt.as_tensor_variable(noise_variance)]
         return Apply(self, tensors, [pt.dscalar(), *(x.type() for x in tensors)])
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[Any]) -> None:
+        """Compute without compilation (PyTensor's ``FAST_COMPILE`` mode)."""
         for storage, result in zip(output_storage, log_normal(*inputs), strict=True):
             storage[0] = np.asarray(result, float)
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+        """Weigh the derivatives that came with the density."""
         return [cotangents[0] * outputs[1], cotangents[0] * outputs[2]]
 
 
 @register_funcify_and_cache_key(NormalMarginal)
-def _numba_normal(op: NormalMarginal, node: Any = None, **kwargs: Any) -> tuple[Any, str]:
+def _numba_normal(op: NormalMarginal, node: Any = None, **kwargs: Any) -> tuple[Callable[..., Any], str]:
     @numba.njit
     def normal_marginal(residual, noise_variance):  # type: ignore[no-untyped-def]
-        value, d_residual, d_noise = log_normal(np.ascontiguousarray(residual), np.ascontiguousarray(noise_variance))
+        value, d_residual, d_noise = log_normal(
+            np.ascontiguousarray(residual), np.ascontiguousarray(noise_variance)
+        )
         return np.asarray(value), d_residual, d_noise
 
     return normal_marginal, "boatppl-normal-marginal-1"
