@@ -1,0 +1,69 @@
+"""Build a peer's environment: a virtualenv of its own under ``benchmarks/.environments``, made once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ENVIRONMENTS = HERE.parent / ".environments"
+SECONDS = 900  # a peer is large
+
+
+class Unavailable(RuntimeError):
+    """A peer's environment cannot be built here; the message says why."""
+
+
+def environment(name: str) -> Path:
+    """Return the Python of the environment with ``<name>.txt`` installed, built if it is not there.
+
+    Raises
+    ------
+    Unavailable
+        Where no Python found on PATH, in pyenv or running us can install it.
+    """
+    wanted = (HERE / f"{name}.txt").read_text()
+    folder = ENVIRONMENTS / name
+    python, stamp = folder / "bin" / "python", folder / "installed.txt"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return python
+    reasons = []
+    for candidate in _pythons():
+        reason = _build(candidate, folder, HERE / f"{name}.txt")
+        if reason is None:
+            stamp.write_text(wanted)
+            return python
+        reasons.append(f"{candidate}: {reason}")
+    raise Unavailable(f"{name} could not be installed ({'; '.join(reasons)})")
+
+
+def _pythons() -> Iterator[str]:
+    """Interpreters worth trying, Python 3.11 first: its wheels are the most widely kept."""
+    kept = sorted((Path.home() / ".pyenv" / "versions").glob("3.11*/bin/python"), reverse=True)
+    found = [shutil.which("python3.11"), *map(str, kept), sys.executable]
+    yield from dict.fromkeys(path for path in found if path is not None and _runs(path))
+
+
+def _runs(python: str) -> bool:
+    """A version manager's shim may stand for nothing."""
+    return subprocess.run([python, "-c", "import venv"], capture_output=True, timeout=60).returncode == 0
+
+
+def _build(python: str, folder: Path, requirements: Path) -> str | None:
+    """Build the environment; return None or the last words of what failed."""
+    steps = [
+        [python, "-m", "venv", "--clear", str(folder)],
+        [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "-r", str(requirements)],
+    ]
+    quiet = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    for step in steps:
+        try:
+            done = subprocess.run(step, capture_output=True, text=True, timeout=SECONDS, env=quiet)
+        except subprocess.TimeoutExpired:
+            return f"not done after {SECONDS} s"
+        if done.returncode:
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+            return (errors or [done.stderr.strip()])[-1][:200]
+    return None

@@ -1,0 +1,129 @@
+"""Drive a peer from the bench: a process that answers JSON lines."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import boatppl as boat
+
+HERE = Path(__file__).parent
+
+# Matrices are small: on 2 busy cores BoTorch was measured 15 times slower with two threads than with one.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class PeerError(RuntimeError):
+    """A peer answered with an error, or ended."""
+
+
+class Peer:
+    """A tuner in another process: ``with Peer(python, "botorch_peer.py", spec) as peer: peer.tell(...);
+    peer.ask()``.
+
+    ``versions`` is what it says it runs; ``seconds`` of an ask are measured inside the peer, without the
+    pipe.
+    """
+
+    def __init__(
+        self, python: Path | str, script: str, spec: Mapping[str, Any], log: Path | None = None
+    ) -> None:
+        self._log = (log or Path("/dev/null")).open("a")
+        self._process = subprocess.Popen(
+            [str(python), str(HERE / script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, **ONE_THREAD},
+        )
+        self.versions: dict[str, str] = self._exchange({"op": "open", **spec})["versions"]
+
+    def tell(self, configuration: Mapping[str, Any], measurements: Mapping[str, float]) -> None:
+        """Give a run's measurements."""
+        self._exchange(
+            {"op": "tell", "configuration": dict(configuration), "measurements": dict(measurements)}
+        )
+
+    def ask(self) -> tuple[dict[str, Any], float, dict[str, float]]:
+        """Return the next configuration, the seconds it took and their parts."""
+        answer = self._exchange({"op": "ask"})
+        return answer["configuration"], answer["seconds"], answer["parts"]
+
+    def best(self) -> dict[str, Any]:
+        """Return the configuration the peer would recommend now."""
+        return self._exchange({"op": "best"})["configuration"]
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _exchange(self, question: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._process.stdin.write(json.dumps(question, default=_plain) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise PeerError(f"the peer ended (exit code {self._process.poll()}); give log= to see why.")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise PeerError(answer["error"])
+        return answer
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's own."""
+    return value.item()
+
+
+def spec_of(
+    space: boat.Space,
+    objective: str,
+    *,
+    seed: int,
+    n_initial: int,
+    outputs: Sequence[str] | None = None,
+    transforms: Mapping[str, str] | None = None,
+    minimize: bool = True,
+) -> dict[str, Any]:
+    """Return what a peer is opened with."""
+    return {
+        "space": [_parameter(name, parameter) for name, parameter in space.parameters.items()],
+        "objective": objective,
+        "outputs": list(outputs or [objective]),
+        "transforms": dict(transforms or {}),
+        "minimize": minimize,
+        "n_initial": n_initial,
+        "default": dict(space.default),
+        "seed": seed,
+    }
+
+
+def _parameter(name: str, parameter: Any) -> dict[str, Any]:
+    match parameter:
+        case boat.Boolean():
+            return {"name": name, "kind": "boolean"}
+        case boat.Categorical():
+            return {"name": name, "kind": "categorical", "choices": list(parameter.choices)}
+        case boat.Float() | boat.Integer():
+            kind = "float" if isinstance(parameter, boat.Float) else "integer"
+            bounds = {"low": parameter.low, "high": parameter.high, "log": parameter.log}
+            return {"name": name, "kind": kind, **bounds}
+    raise TypeError(f"{name} is a {type(parameter).__name__}: no peer takes that kind of parameter yet.")
