@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,7 +40,11 @@ class Peer:
             text=True,
             env={**os.environ, **ONE_THREAD},
         )
-        self.versions: dict[str, str] = self._exchange({"op": "open", **spec})["versions"]
+        try:
+            self.versions: dict[str, str] = self._exchange({"op": "open", **spec})["versions"]
+        except PeerError:
+            self.close()
+            raise
 
     def tell(self, configuration: Mapping[str, Any], measurements: Mapping[str, float]) -> None:
         """Give a run's measurements."""
@@ -58,7 +63,8 @@ class Peer:
 
     def close(self) -> None:
         """End the process."""
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
