@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from boatppl.command import Command
 from boatppl.dag import DAGModel
 from boatppl.progress import Progress, open_progress
 from boatppl.result import Result
@@ -98,6 +99,8 @@ def optimize(
         random_seed=random_seed,
         n_initial=n_initial,
     )
+    if isinstance(run, Command):
+        run.check_placeholders([*study.space.names, *study.space.contexts])
     loop = _Loop(study, run, timeout, isolate, context, list(callbacks), open_progress(study, progress))
     stopped = loop.until(n_trials, limit, control_every, overlap)
     if confirm and stopped != INTERRUPTED:

@@ -15,7 +15,7 @@ from boatppl.acquisition import (
 )
 from boatppl.predict import predictive
 from boatppl.propagate import Luck, Posterior
-from boatppl.search import maximise
+from boatppl.search import Exhausted, maximise
 
 CONTENDERS = 12  # the best runs so far; the draws' incumbents are among them
 
@@ -130,14 +130,11 @@ def suggest(
 
     candidates = space.sample(256, [seed, 3])
     starts = np.concatenate([improvement.points, improvement.single_draw_starts(candidates, 20)])
-    found = maximise(
-        score,
-        space,
-        seed=seed,
-        starts=starts,
-        avoid=avoid,
-        gradient=improvement.with_gradient if space.continuous.any() and not len(failed) else None,
-    )
+    gradient = improvement.with_gradient if space.continuous.any() and not len(failed) else None
+    try:
+        found = maximise(score, space, seed=seed, starts=starts, avoid=avoid, gradient=gradient)
+    except Exhausted:  # every configuration of a small space was run: run the most promising one again
+        found = maximise(score, space, seed=seed, starts=starts, gradient=gradient)
     return Suggestion(found.unit, float(found.score), found.evaluated)
 
 

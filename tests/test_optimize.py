@@ -1,0 +1,127 @@
+import math
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+import boatppl as boat
+from boatppl.optimize import seconds_of
+
+SPACE = boat.Space(x=boat.Float(0, 1, default=0.9), y=boat.Integer(1, 8, default=8))
+
+
+def run(configuration):
+    return {"loss": 1 + (configuration["x"] - 0.3) ** 2 + 0.1 * abs(configuration["y"] - 3)}
+
+
+def quiet(**options):
+    return {"minimize": "loss", "random_seed": 1, "progress": False, "control_every": 0, **options}
+
+
+def test_generic_first_finds_the_optimum_and_beats_the_default():
+    result = boat.optimize(run, SPACE, n_trials=16, **quiet())
+    assert result.best_value == pytest.approx(1.0, abs=0.05)
+    assert result.best_configuration["y"] == 3
+    assert result.best_measured == pytest.approx(run(result.best_configuration)["loss"])
+    assert len(result.trials) == 16
+    assert result.trials["predicted"].notna().sum() == 12
+    assert "with the default" in repr(result)
+
+
+def test_a_run_that_fails_is_a_failed_trial_and_the_study_goes_on():
+    outcomes = iter([ValueError("boom"), math.nan, None, "text", {"los": 1.0}, {"loss": math.inf}])
+
+    def troublesome(configuration):
+        outcome = next(outcomes, None) if configuration["x"] != 0.9 else 2.0
+        if isinstance(outcome, Exception):
+            raise outcome
+        return run(configuration) if outcome is None and configuration["y"] > 8 else outcome or run(configuration)
+
+    result = boat.optimize(troublesome, SPACE, n_trials=9, **quiet())
+    states = list(result.trials["state"])
+    assert states.count("failed") == 5
+    assert states.count("complete") == 4
+    reasons = " ".join(str(reason) for reason in result.trials["reason"])
+    for words in ("boom", "NaN", "Did you mean 'loss'", "inf"):
+        assert words in reasons
+
+
+def test_ctrl_c_returns_the_result_so_far_and_the_trial_is_aborted(tmp_path):
+    calls = []
+
+    def interrupted(configuration):
+        calls.append(configuration)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run(configuration)
+
+    path = tmp_path / "study.db"
+    result = boat.optimize(interrupted, SPACE, n_trials=9, storage=path, **quiet())
+    assert result.stopped == "interrupted"
+    assert list(result.trials["state"]) == ["complete"] * 3 + ["aborted"]
+    again = boat.optimize(run, SPACE, n_trials=6, storage=path, **quiet())
+    assert list(again.trials["state"]).count("complete") == 6
+
+
+def test_control_and_confirmation_runs_are_counted_apart():
+    result = boat.optimize(run, SPACE, n_trials=6, **quiet(control_every=3), confirm=2)
+    origins = list(result.trials["origin"])
+    assert origins.count("control") == 2
+    assert origins[-4:] == ["confirm"] * 4
+    confirmed = [trial.configuration for trial in result.study.trials[-4:]]
+    assert confirmed.count(SPACE.default) == 2
+    assert len(result.trials) == 6 + 2 + 4
+
+
+def test_callbacks_see_every_trial_and_the_time_budget_ends_the_loop():
+    seen = []
+    result = boat.optimize(run, SPACE, budget=0.5, callbacks=[lambda study, trial: seen.append(trial.number)], **quiet())
+    assert seen == list(range(len(result.trials)))
+    assert len(seen) >= 4
+    assert "time budget" in result.stopped
+
+
+def test_a_time_limit_ends_a_run_that_hangs():
+    def sometimes_hangs(configuration):
+        while configuration["y"] == 8 and configuration["x"] != 0.9:
+            pass
+        return run(configuration)
+
+    result = boat.optimize(sometimes_hangs, SPACE.fix(y=8), n_trials=2, timeout=0.5, **quiet(n_initial=2))
+    assert list(result.trials["state"]) == ["complete", "timed out"]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("2h", 7200), (5, 5), (timedelta(hours=1), 3600)])
+def test_budgets(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "10 parsecs", 0, -1, True, None])
+def test_what_is_no_budget_is_a_sentence(text):
+    with pytest.raises(boat.ModelError, match="30min"):
+        seconds_of(text)
+
+
+def test_no_budget_at_all_is_refused():
+    with pytest.raises(boat.ModelError, match="n_trials=20"):
+        boat.optimize(run, SPACE, minimize="loss")
+
+
+def test_the_table_of_trials_is_printed_as_they_come(capsys):
+    boat.optimize(run, SPACE, n_trials=5, minimize="loss", random_seed=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["#", "x", "y"]
+    assert "the configuration in use today" in lines[1]
+    assert "expected gain" in lines[5]
+    assert lines[-1].strip() == "stopped: 5 trials were run"
+
+
+def test_noise_does_not_make_the_luckiest_run_the_best():
+    rng = np.random.default_rng(0)
+    study = boat.Study(boat.Space(x=boat.Float(0, 1, default=0.3)), minimize="loss", random_seed=0)
+    for i in range(30):
+        x = i / 29
+        study.tell({"x": x}, 1 + 3 * (x - 0.3) ** 2 + 0.3 * rng.normal() - (2.2 if i == 29 else 0.0))
+    luckiest = min(study.trials, key=lambda trial: trial.measurements["loss"])
+    assert luckiest.configuration["x"] == 1.0
+    assert abs(study.best.configuration["x"] - 0.3) < 0.25

@@ -1,0 +1,259 @@
+import numpy as np
+import pymc as pm
+import pytest
+
+import boatppl as boat
+from boatppl.storage import StorageError
+
+
+def noisy(configuration, rng):
+    """A system whose rate follows load / capacity and whose cost adds a penalty; noise of 5 %."""
+    x, y = configuration["x"], configuration["y"]
+    rate = 30.0 / x * np.exp(0.05 * rng.normal())
+    return {"rate": rate, "cost": (rate + 0.5 * x + abs(y - 3)) * np.exp(0.05 * rng.normal())}
+
+
+@pytest.fixture(scope="module")
+def space():
+    return boat.Space(x=boat.Float(1, 20, log=True, default=2.0), y=boat.Integer(0, 10, default=8))
+
+
+@pytest.fixture(scope="module")
+def model(space):
+    @boat.node(transform="log")
+    def rate(x):
+        load = pm.LogNormal("load", 3, 1)
+        return load / x
+
+    @boat.node(unit="ms", transform="log", residual=boat.GP(inputs=["x", "y"]))
+    def cost(rate, x):
+        slope = pm.LogNormal("slope", 0, 1)
+        return rate + slope * x
+
+    return boat.DAGModel(space, [rate, cost])
+
+
+def play(study, n, seed=0):
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        trial = study.ask()
+        study.tell(trial, noisy(trial.configuration, rng))
+    return study
+
+
+def configurations(study):
+    return [trial.configuration for trial in study.trials]
+
+
+def test_the_default_comes_first_and_configurations_never_repeat(model):
+    study = play(boat.Study(model, minimize="cost", random_seed=3), 8)
+    assert configurations(study)[0] == model.space.default
+    assert [trial.origin for trial in study.trials[:3]] == ["default", "design", "design"]
+    assert all(trial.origin == "suggested" for trial in study.trials[3:])
+    assert len({tuple(c.items()) for c in configurations(study)}) == 8
+
+
+def test_same_log_and_seed_give_the_same_suggestions_bit_for_bit(model):
+    first, second = (play(boat.Study(model, minimize="cost", random_seed=3), 6) for _ in range(2))
+    assert configurations(first) == configurations(second)
+    other = play(boat.Study(model, minimize="cost", random_seed=4), 6)
+    assert configurations(first) != configurations(other)
+
+
+def test_a_resumed_study_goes_on_as_if_it_had_not_stopped(model, tmp_path):
+    whole = play(boat.Study(model, minimize="cost", random_seed=3), 4)
+    path = tmp_path / "study.db"
+    rng = np.random.default_rng(0)
+    for _ in range(4):  # a new study object, and a new compilation, for every trial
+        study = boat.Study(model, minimize="cost", storage=path, random_seed=3)
+        trial = study.ask()
+        study.tell(trial, noisy(trial.configuration, rng))
+    resumed = boat.Study(model, minimize="cost", storage=path)
+    assert resumed.random_seed == 3
+    assert configurations(resumed) == configurations(whole)
+    assert resumed.ask().configuration == whole.ask().configuration
+
+
+def test_the_optimum_of_a_structured_problem_is_found_in_few_trials(model):
+    study = play(boat.Study(model, minimize="cost", random_seed=1), 12)
+    best = study.best
+    truth = lambda c: 30 / c["x"] + 0.5 * c["x"] + abs(c["y"] - 3)  # noqa: E731
+    assert truth(best.configuration) < 1.15 * 2 * np.sqrt(15)  # the minimum, by hand, at x = sqrt(60), y = 3
+    assert truth(model.space.default) > 2 * truth(best.configuration)
+    assert best.interval[0] < truth(best.configuration) < best.interval[1]
+    assert best.ratio[0] > 1.5
+
+
+def test_maximising_the_negative_finds_what_minimising_finds(space):
+    def run(c):
+        return (np.log(c["x"]) - 1) ** 2 + (c["y"] - 4) ** 2 / 10
+
+    down = boat.Study(space, minimize="loss", random_seed=2)
+    up = boat.Study(space, maximize="gain", random_seed=2)
+    for study, sign in ((down, 1), (up, -1)):
+        for _ in range(14):
+            trial = study.ask()
+            study.tell(trial, sign * run(trial.configuration))
+    assert configurations(down)[:4] == configurations(up)[:4]  # before any posterior
+    assert run(down.best.configuration) < 0.05
+    assert run(up.best.configuration) < 0.05
+    assert up.best.value == pytest.approx(-down.best.value, abs=0.05)
+
+
+def test_four_pending_trials_are_four_different_sensible_ones(model):
+    study = play(boat.Study(model, minimize="cost", random_seed=5), 5)
+    batch = study.ask(4)
+    assert len({tuple(t.configuration.items()) for t in batch}) == 4
+    unit = model.space.encode([t.configuration for t in batch])
+    assert np.abs(unit[:, None] - unit[None]).max(-1)[np.triu_indices(4, 1)].min() > 0.02
+    assert all(trial.is_running for trial in study.trials[5:])
+    rng = np.random.default_rng(1)
+    for trial in reversed(batch):  # the order of telling does not matter
+        study.tell(trial, noisy(trial.configuration, rng))
+    assert len(study.trials.finished) == 9
+
+
+def test_telling_twice_changes_nothing_and_contradicting_raises(model):
+    study = boat.Study(model, minimize="cost", random_seed=0)
+    trial = study.ask()
+    told = study.tell(trial, {"rate": 3.0, "cost": 12.0})
+    assert study.tell(trial, {"rate": 3.0, "cost": 12.0}) == told
+    with pytest.raises(StorageError, match="finished trial never changes"):
+        study.tell(trial, {"rate": 3.0, "cost": 13.0})
+    assert len(study.trials) == 1
+
+
+def test_runs_made_elsewhere_always_add_a_trial_and_are_marked_out_of_range(model):
+    study = boat.Study(model, minimize="cost", random_seed=0)
+    study.tell({"x": 40.0, "y": 3}, {"rate": 1.0, "cost": 21.0})
+    study.tell({"x": 4.0, "y": 3}, {"rate": 7.0, "cost": 9.0})
+    study.tell({"x": 4.0, "y": 3}, {"rate": 7.0, "cost": 9.0})
+    assert [t.marks for t in study.trials] == [("out of range",), (), ()]
+    assert study.best.configuration == {"x": 4.0, "y": 3}
+    with pytest.raises(ValueError, match="Did you mean"):
+        study.tell({"x": 4.0, "yy": 3}, 1.0)
+
+
+def test_partial_measurements_are_used_where_they_can_be_and_said(model):
+    study = play(boat.Study(model, minimize="cost", random_seed=0), 4)
+    trial = study.tell({"x": 5.0, "y": 1}, {"cost": 11.0})
+    assert trial.state is boat.State.PARTIAL
+    assert study.unused() == ["1 of 5 rows of cost unused: rate missing"]
+    study.tell({"x": 6.0, "y": 1}, {"rate": 5.5, "elsewhere": 3.0})  # a name for later models is kept
+    assert study.trials[-1].measurements["elsewhere"] == 3.0
+    assert study.ask().origin == "suggested"
+
+
+def test_failed_configurations_are_not_suggested_again(model):
+    study = play(boat.Study(model, minimize="cost", random_seed=0), 4)
+    failed = study.ask()
+    study.fail(failed, "the server crashed")
+    again = study.ask()
+    assert again.configuration != failed.configuration
+    distance = model.space.encode([failed.configuration]) - model.space.encode([again.configuration])
+    assert np.abs(distance).max() > 0.02
+
+
+def test_a_measurement_outside_its_transform_names_the_node_and_changes_nothing(model):
+    study = boat.Study(model, minimize="cost", random_seed=0)
+    trial = study.ask()
+    with pytest.raises(boat.MeasurementError, match=r"rate .*transform 'log' needs values above 0"):
+        study.tell(trial, {"rate": 0.0, "cost": 1.0})
+    with pytest.raises(boat.MeasurementError, match="Did you mean 'cost'"):
+        study.tell(trial, {"rate": 1.0, "costs": 1.0})
+    assert study.trials[0].is_running
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "one of the two"),
+        ({"minimize": "cost", "maximize": "cost"}, "one of the two"),
+        ({"minimize": "cots"}, "Did you mean 'cost'"),
+    ],
+)
+def test_an_objective_that_cannot_be_is_refused_before_any_trial(model, options, sentence):
+    with pytest.raises(boat.ModelError, match=sentence):
+        boat.Study(model, **options)
+
+
+def test_the_best_of_nothing_is_a_sentence(model):
+    with pytest.raises(boat.ModelError, match="no trial"):
+        _ = boat.Study(model, minimize="cost").best
+
+
+def test_predictions_have_the_promised_shape_and_shrink_without_noise(model):
+    study = play(boat.Study(model, minimize="cost", random_seed=0), 8)
+    rows = [{"x": 2.0, "y": 3}, {"x": 8.0, "y": 3}]
+    noisy_draws, free = study.predict(rows), study.predict(rows, noise=False)
+    assert noisy_draws["rate"].dims == ("sample", "configuration")
+    assert noisy_draws["cost"].attrs["unit"] == "ms"
+    truth = [30 / 2 + 1, 30 / 8 + 4]
+    assert free["cost"].median("sample").values == pytest.approx(truth, rel=0.1)
+    assert float(np.log(noisy_draws["cost"]).std("sample").mean()) > float(np.log(free["cost"]).std("sample").mean())
+
+
+def test_a_derived_objective_is_optimised(space):
+    @boat.node(transform="log")
+    def rate(x):
+        load = pm.LogNormal("load", 3, 1)
+        return load / x
+
+    @boat.derived
+    def bill(rate, x, y):
+        return rate + 0.5 * x + (y - 3) ** 2
+
+    study = boat.Study(boat.DAGModel(space, [rate, bill]), minimize="bill", random_seed=1)
+    rng = np.random.default_rng(0)
+    for _ in range(7):
+        trial = study.ask()
+        study.tell(trial, {"rate": 30 / trial.configuration["x"] * np.exp(0.02 * rng.normal())})
+    best = study.best
+    assert best.configuration["y"] == 3
+    assert 5 < best.configuration["x"] < 12
+    assert best.value == pytest.approx(2 * np.sqrt(15), rel=0.1)
+
+
+def test_every_kind_of_parameter_can_be_tuned_generically():
+    space = boat.Space(
+        gc=boat.Categorical(["serial", "g1", "z"], default="serial"),
+        pause=boat.Integer(1, 100, log=True, when={"gc": "g1"}),
+        heap=boat.Ordinal([64, 128, 256]),
+        fast=boat.Boolean(default=False),
+        shares=boat.Simplex(3),
+        level=boat.Float(0, 1),
+    ).constrain(lambda heap, level: heap * level < 200)
+
+    def run(c):
+        base = {"serial": 3.0, "g1": 1.0 + abs(np.log(c["pause"] / 10)), "z": 2.0}[c["gc"]]
+        return base + (c["heap"] != 128) + (not c["fast"]) + 3 * abs(c["shares"][0] - 0.5) + c["level"]
+
+    study = boat.Study(space, minimize="seconds", random_seed=0)
+    for _ in range(22):
+        trial = study.ask()
+        assert space.feasible_configuration(trial.configuration)
+        study.tell(trial, run(trial.configuration))
+    assert study.best.value < 2.6  # the default costs 6, the best 1
+    assert study.best.configuration["fast"]
+
+
+def test_a_context_is_given_to_ask_and_changes_what_is_best():
+    space = boat.Space(x=boat.Float(0, 1, default=0.5), load=boat.Context(0.0, 1.0))
+    study = boat.Study(space, minimize="loss", random_seed=0)
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        trial = study.ask(context={"load": i % 2})
+        study.tell(trial, (trial.configuration["x"] - 0.2 - 0.6 * trial.context["load"]) ** 2 + 0.01 * rng.normal())
+    for load, place in ((0.0, 0.2), (1.0, 0.8)):
+        draws = study.predict([{"x": place}, {"x": 1 - place}], context={"load": load}, noise=False)["loss"].median("sample")
+        assert draws[0] < draws[1] - 0.2
+    with pytest.raises(ValueError, match="load"):
+        study.ask()
+
+
+def test_a_small_space_may_be_run_through_and_again():
+    study = boat.Study(boat.Space(mode=boat.Categorical(["a", "b", "c"])), minimize="loss", random_seed=0)
+    for _ in range(6):
+        trial = study.ask()
+        study.tell(trial, {"a": 2.0, "b": 1.0, "c": 3.0}[trial.configuration["mode"]])
+    assert study.best.configuration == {"mode": "b"}
