@@ -6,9 +6,10 @@ from typing import Any
 
 import pymc as pm
 
-from boatppl.draw import as_html, as_mermaid, as_text
+from boatppl.draw import as_mermaid, as_text
 from boatppl.graph import DAG, NodeGraph
 from boatppl.node import Node, generic
+from boatppl.picture import as_html
 from boatppl.space import Space
 from boatppl.trial import Trial
 from boatppl.twin import to_pymc
@@ -32,8 +33,12 @@ class DAGModel(DAG):
     Raises
     ------
     ModelError
-        For an unknown wire, a circle, two parts of one name, a function that returns no tensor, a discrete free variable,
-        a non-finite log density at the prior's centre, or a parametric part that is not finite on 99 % of prior draws.
+        For an unknown wire, a circle, two parts of one name, a function that returns no tensor, a discrete
+        free variable, a non-finite log density at the prior's centre, or a parametric part that is not
+        finite on 99 % of prior draws.
+
+    Notes ----- A ``pm.Deterministic`` of variables alone is in the posterior; one that depends on a wire
+    differs from row to row and is left out: make it a :func:`derived` or a node.
 
     Examples
     --------
@@ -50,7 +55,9 @@ class DAGModel(DAG):
 
     def __getitem__(self, name: str) -> "NodeView":
         if name not in self.nodes:
-            raise ModelError(f"{name!r} is no node of this model.{nearest(name, self.nodes)} Nodes: {listed(self.nodes)}.")
+            raise ModelError(
+                f"{name!r} is no node of this model.{nearest(name, self.nodes)} Nodes: {listed(self.nodes)}."
+            )
         return NodeView(self, self.nodes[name])
 
     def __iter__(self) -> Iterator[str]:
@@ -63,7 +70,7 @@ class DAGModel(DAG):
         return as_text(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": as_text(self), "text/html": as_html(self)}
+        return {"text/plain": as_text(self), "text/html": as_html(self), "text/vnd.mermaid": as_mermaid(self)}
 
     def _repr_html_(self) -> str:
         return as_html(self)

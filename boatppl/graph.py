@@ -1,6 +1,7 @@
-"""The graph of a model: every function run once, priors given, blocks cut. Nothing is compiled for speed here."""
+"""The graph of a model: every function run once, priors given, blocks cut; nothing is compiled for speed."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,18 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorVariable
 
 from boatppl.compile.evaluate import Evaluator
-from boatppl.node import Derived, Node, Shared
-from boatppl.priors import CONFIGURATIONS, DRAWS, SEED, noise_prior, residual_priors
+from boatppl.node import Derived, Node
+from boatppl.priors import CONFIGURATIONS, DRAWS, SEED, noise_prior, prior_scale, residual_priors
+from boatppl.priors import draw_prior as draw_prior
 from boatppl.rows import arrive, assemble, every_row
-from boatppl.structure import Structure
+from boatppl.space import Space
+from boatppl.structure import Part, Structure
 from boatppl.transform import Transform
-from boatppl.wiring import NAMES_OF_THE_RESIDUAL, Graph, Wiring, check_variables
-from boatppl.words import ModelError, listed
+from boatppl.unknowns import admit, check_centre
+from boatppl.wiring import Graph, Wiring
+from boatppl.words import ModelError
+
+FINITE = 0.99  # of the prior draws of a parametric part must have a value
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class NodeGraph:
 
     @property
     def name(self) -> str:
+        """The node's name."""
         return self.node.name
 
 
@@ -59,62 +66,46 @@ class Block:
 
     @property
     def name(self) -> str:
+        """The nodes' names, joined."""
         return "+".join(node.name for node in self.nodes)
 
 
 class DAG(Structure):
-    """A structure whose functions were run: symbolic nodes, derived quantities and blocks."""
+    """A structure whose functions were run: ``nodes``, ``derived`` quantities and ``blocks``.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    ``unknowns`` has for every part the names, in its block, of the variables that its function made.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        parts: Sequence[Part],
+        *,
+        coords: Mapping[str, Sequence[Any]] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(space, parts, coords=coords, data=data)
         self.wiring = Wiring(self.sources)
         self.derived: dict[str, Evaluator] = {}
         self.nodes: dict[str, NodeGraph] = {}
-        self._build()
+        self.unknowns: dict[str, tuple[str, ...]] = {}
+        models = [pm.Model(coords=self.coords) for _ in set(self.block_numbers.values())]
+        graphs = {name: self._run(name, models) for name in self.order}
+        for number, model in enumerate(models):
+            check_centre(model, [name for name, its in self.block_numbers.items() if its == number])
+        self._freeze(graphs, models)
+        self.blocks = tuple(
+            Block(
+                tuple(g for n, g in self.nodes.items() if self.block_numbers[n] == number), model, self.wiring
+            )
+            for number, model in enumerate(models)
+        )
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """Return the names of a node's residual inputs; empty for anything else."""
         return tuple(item.name for item in self.nodes[name].inputs) if name in self.nodes else ()
 
-    # -- running the functions ----------------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        """Run every function in order; prior-predictive values flow along and freeze the scales."""
-        models = [pm.Model(coords=self.coords) for _ in set(self.block_numbers.values())]
-        values = self._prior_inputs()
-        for name in self.order:
-            part = self.parts[name]
-            if isinstance(part, Derived):
-                graph = self.wiring.graph(part)
-                self.derived[name] = Evaluator([graph.expression], self.wiring, part.over)
-                values[name] = self.evaluate_derived(name, values)
-            elif isinstance(part, Shared):
-                self._run(part, models[self.block_numbers[name]], "")
-            else:
-                self.nodes[name], values[name] = self._build_node(part, models[self.block_numbers[name]], values)
-        blocks = []
-        for number, model in enumerate(models):
-            nodes = tuple(graph for name, graph in self.nodes.items() if self.block_numbers[name] == number)
-            _check_centre(model, nodes)
-            blocks.append(Block(nodes, model, self.wiring))
-        self.blocks = tuple(blocks)
-
-    def _run(self, part: Node | Shared, model: pm.Model, prefix: str) -> Graph:
-        """Run a part's function inside its block's model and check the variables it made."""
-        known = set(model.named_vars)
-        with model, pm.Model(name=part.name) if prefix else model:
-            graph = self.wiring.graph(part)
-        fresh = {name: variable for name, variable in model.named_vars.items() if name not in known}
-        _check_names(part, fresh, prefix)
-        check_variables(part, model, list(fresh.values()), self.wiring)
-        return graph
-
-    def _prior_inputs(self) -> dict[str, np.ndarray]:
-        """Return parameters, contexts and data at the design on which scales are frozen."""
-        unit = self.space.sample(CONFIGURATIONS, SEED)
-        rng = np.random.default_rng(SEED)
-        contexts = {name: context.from_unit(rng.uniform(size=len(unit))) for name, context in self.space.contexts.items()}
-        return self.inputs(unit, contexts)
+    # -- quantities -----------------------------------------------------------------------
 
     def inputs(self, unit: np.ndarray, contexts: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
         """Return parameters, contexts and data as quantities: name -> ``(1, configuration or 1, *dims)``."""
@@ -123,123 +114,147 @@ class DAG(Structure):
 
     def evaluate_derived(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return a derived quantity ``(draw or 1, configuration, *dims)`` from the quantities before it."""
-        evaluator, over = self.derived[name], self.parts[name].over
+        evaluator = self.derived[name]
         n = max([values[key.name].shape[1] for key in evaluator.keys] + [1])
-        rows = every_row(n, over, self.sizes)
-        [result] = evaluator({}, arrive(values, evaluator.keys, self.sources, rows), rows.elements, len(rows))
-        if not over:
-            return result
-        shape = (result.shape[0], n, *(self.sizes[dim] for dim in over), *result.shape[2:])
-        return result.reshape(shape)
+        rows = every_row(n, evaluator.over, self.sizes)
+        wires = arrive(values, evaluator.keys, self.sources, rows)
+        [result] = evaluator({}, wires, rows.elements, len(rows))
+        elements = (self.sizes[dim] for dim in evaluator.over)
+        return result.reshape(len(result), n, *elements, *result.shape[2:])
 
-    def _build_node(
-        self, node: Node, model: pm.Model, values: Mapping[str, np.ndarray]
+    # -- running the functions ------------------------------------------------------------
+
+    def _run(self, name: str, models: Sequence[pm.Model]) -> Graph:
+        """Run a part's function inside its block's model and check what it made there."""
+        part = self.parts[name]
+        model = pm.Model() if isinstance(part, Derived) else models[self.block_numbers[name]]
+        known = set(model.named_vars)
+        with self._naming(part, model):
+            graph = self.wiring.graph(part)
+        self.unknowns[name] = admit(graph, model, known, self.wiring)
+        return graph
+
+    def _prefix(self, part: Part) -> str:
+        """Return what stands before a part's variables: ``node::`` where its block has several nodes."""
+        number = self.block_numbers.get(part.name)
+        crowd = [
+            n for n, its in self.block_numbers.items() if its == number and isinstance(self.parts[n], Node)
+        ]
+        return f"{part.name}::" if isinstance(part, Node) and len(crowd) > 1 else ""
+
+    def _naming(self, part: Part, model: pm.Model) -> AbstractContextManager[Any]:
+        """Return the model in which a part's variables are registered, with or without its prefix."""
+        with model:
+            return pm.Model(name=part.name) if self._prefix(part) else model
+
+    # -- scales and priors ----------------------------------------------------------------
+
+    def _freeze(self, graphs: Mapping[str, Graph], models: Sequence[pm.Model]) -> None:
+        """Let prior-predictive values flow along the DAG; they give each node its scale and so its priors."""
+        unit = self.space.sample(CONFIGURATIONS, SEED)
+        rng = np.random.default_rng(SEED)
+        contexts = {
+            n: context.from_unit(rng.uniform(size=len(unit))) for n, context in self.space.contexts.items()
+        }
+        values = self.inputs(unit, contexts)
+        for name, graph in graphs.items():
+            part = self.parts[name]
+            if isinstance(part, Derived):
+                self.derived[name] = Evaluator([graph.expression], self.wiring, part.over)
+                values[name] = self.evaluate_derived(name, values)
+            elif isinstance(part, Node):
+                model = models[self.block_numbers[name]]
+                self.nodes[name], values[name] = self._freeze_node(part, graph, model, values)
+
+    def _freeze_node(
+        self, node: Node, graph: Graph, model: pm.Model, values: Mapping[str, np.ndarray]
     ) -> tuple[NodeGraph, np.ndarray]:
-        """Run a node, freeze its scale from the prior predictive, and give its residual and noise their priors.
+        """Freeze a node's scale and give its residual and noise their priors.
 
         Returns the node and prior-predictive values ``(draw, configuration, *over)`` for its children.
         """
-        number = self.block_numbers[node.name]
-        crowd = [n for n, b in self.block_numbers.items() if b == number and isinstance(self.parts[n], Node)]
-        prefix = f"{node.name}::" if len(crowd) > 1 else ""
-        inputs = self._residual_inputs(node, values)
-        graph = self._run(node, model, prefix)
+        inputs = tuple(self._residual_input(name, values) for name in self.residual_inputs(node))
         mean = graph.expression if node.standardised else Transform(node.transform).symbolic(graph.expression)
-        transformed, n = self._prior_draws(node, mean, model, values)
+        transformed = self._prior_draws(node, mean, graph.noise, model, values)
         scale = 1.0 if node.standardised else prior_scale(transformed)
         residual: tuple[TensorVariable, ...] = ()
-        with model, pm.Model(name=node.name) if prefix else model:
+        with self._naming(node, model):
             if inputs:
                 model.add_coord(f"{node.name}_input", [item.name for item in inputs])
                 residual = residual_priors(node, scale, len(inputs))
-            noise = graph.noise if graph.noise is not None else noise_prior(node, scale)
-        variables = _variables(model, [mean, noise, *residual], self.wiring)
-        evaluator = Evaluator([mean, noise], self.wiring, node.over, _variables(model, [mean, noise], self.wiring))
-        jitter = np.random.default_rng(SEED).normal(size=transformed.shape) * 0.1 * scale
-        measured = Transform(node.transform).inverse(transformed + jitter)
+            noise = noise_prior(node, scale) if graph.noise is None else graph.noise
+        variables = self._variables(model, [mean, noise, *residual])
+        evaluator = Evaluator([mean, noise], self.wiring, node.over, self._variables(model, [mean, noise]))
+        prefix = self._prefix(node)
         built = NodeGraph(node, mean, noise, inputs, scale, variables, prefix, evaluator, *residual)
-        return built, assemble(measured, n, node.over, self.sizes)
+        jitter = 0.1 * scale * np.random.default_rng(SEED).normal(size=transformed.shape)
+        measured = Transform(node.transform).inverse(transformed + jitter)
+        return built, assemble(measured, CONFIGURATIONS, node.over, self.sizes)
+
+    def _variables(self, model: pm.Model, outputs: Sequence[TensorVariable]) -> dict[str, TensorVariable]:
+        """Return the unknowns that expressions depend on, also through elements of shared quantities."""
+        shared = [
+            self.wiring.shared[k.name]
+            for k in self.wiring.dependencies(outputs)
+            if k.name in self.wiring.shared
+        ]
+        reached = set(ancestors([*outputs, *shared]))
+        return {variable.name: variable for variable in model.free_RVs if variable in reached}
 
     def _prior_draws(
-        self, node: Node, mean: TensorVariable, model: pm.Model, values: Mapping[str, np.ndarray]
-    ) -> tuple[np.ndarray, int]:
-        """Return prior draws of T(f) ``(draw, row)``, and the number of configurations; 99 % must be finite."""
-        variables = _variables(model, [mean], self.wiring)
-        evaluator = Evaluator([mean], self.wiring, node.over, variables)
-        n = max([array.shape[1] for array in values.values()])
-        rows = every_row(n, node.over, self.sizes)
+        self,
+        node: Node,
+        mean: TensorVariable,
+        noise: TensorVariable | None,
+        model: pm.Model,
+        values: Mapping[str, np.ndarray],
+    ) -> np.ndarray:
+        """Return prior draws of T(f) ``(draw, row)``; they, and a noise function's, must be finite."""
+        outputs = [mean] if noise is None else [mean, noise]
+        evaluator = Evaluator(outputs, self.wiring, node.over, self._variables(model, outputs))
+        rows = every_row(CONFIGURATIONS, node.over, self.sizes)
         wires = arrive(values, evaluator.keys, self.sources, rows)
-        [transformed] = evaluator(draw_prior(variables, DRAWS, SEED), wires, rows.elements, len(rows))
-        transformed = np.broadcast_to(transformed, (DRAWS, len(rows)))
+        draws = draw_prior(evaluator.variables, DRAWS, SEED)
+        results = evaluator(draws, wires, rows.elements, len(rows))
+        transformed, *spread = (np.broadcast_to(result, (DRAWS, len(rows))) for result in results)
         finite = np.isfinite(transformed)
-        if finite.mean() < 0.99:
-            domain = f" (with transform={node.transform!r} it must be {Transform(node.transform).domain})"
-            raise ModelError(
-                f"{node!r}: its parametric part is not finite on {1 - finite.mean():.0%} of prior draws over the space"
-                + (domain if node.transform else "")
-                + ". Keep its priors away from where it has no value, or change the transform."
+        if finite.mean() < FINITE:
+            raise ModelError(self._not_finite(node, float(1 - finite.mean())))
+        for sd in spread:
+            good = np.isfinite(sd) & (sd > 0)
+            if good.mean() < FINITE:
+                raise ModelError(
+                    f"{node!r}: its noise function is not a finite number above 0 on {1 - good.mean():.0%} "
+                    "of prior draws over the space; it returns the standard deviation on the transformed "
+                    "scale."
+                )
+        return np.where(finite, transformed, np.median(transformed[finite]))
+
+    def _not_finite(self, node: Node, share: float) -> str:
+        must = f" (with transform={node.transform!r} it must be {Transform(node.transform).domain})"
+        unknown = [
+            n for n in node.arguments if isinstance(part := self.parts.get(n), Node) and part.standardised
+        ]
+        return (
+            f"{node!r}: its parametric part is not finite on {share:.0%} of prior draws over the space"
+            + (must if node.transform else "")
+            + ". Keep its priors away from where it has no value, or change the transform."
+            + (
+                f" Nothing is known of the generic {unknown[0]!r}: give it transform='log' if it is above 0."
+                if unknown
+                else ""
             )
-        return np.where(finite, transformed, np.median(transformed[finite])), n
+        )
 
-    def _residual_inputs(self, node: Node, values: Mapping[str, np.ndarray]) -> tuple[ResidualInput, ...]:
-        if node.residual is None:
-            return ()
-        names = node.residual.inputs if node.residual.inputs is not None else self.origins(node.arguments)
-        inputs = []
-        for name in names:
-            source = self.sources[name]
-            center, width = 0.0, 1.0
-            if source.kind == "node" and not self.parts[name].standardised:
-                transformed = Transform(self.parts[name].transform).forward(values[name])
-                low, high = np.quantile(transformed[np.isfinite(transformed)], [0.05, 0.95])
-                center, width = float(low), float(high - low) or 1.0
-            elif source.kind == "node":
-                center, width = -2.0, 4.0  # standardised: two standard deviations to either side
-            elif source.kind == "data":
-                center, width = float(np.min(source.value)), float(np.ptp(source.value)) or 1.0
-            inputs.append(ResidualInput(name, source.kind, center, width))
-        return tuple(inputs)
-
-
-def prior_scale(transformed: np.ndarray) -> float:
-    """Return the scale of a node from prior draws of T(f) ``(draw, row)``: how far the configurations move it.
-
-    The typical spread over rows within a draw; where that is small against the prior's own spread (a constant), a quarter
-    of the latter.
-    """
-    low, high = np.quantile(transformed, [0.16, 0.84])
-    return max(float(np.median(transformed.std(axis=1))), 0.25 * float(high - low) / 2.0) or 1.0
-
-
-def draw_prior(variables: Mapping[str, TensorVariable], draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Return prior draws name -> ``(draw, *shape)``."""
-    if not variables:
-        return {}
-    arrays = pm.draw(list(variables.values()), draws=draws, mode="FAST_COMPILE", random_seed=seed)
-    return {name: np.asarray(array, float) for name, array in zip(variables, arrays, strict=True)}
-
-
-def _variables(model: pm.Model, outputs: Sequence[TensorVariable], wiring: Wiring) -> dict[str, TensorVariable]:
-    reached = set(ancestors([*outputs, *(wiring.shared[k.name] for k in wiring.dependencies(outputs) if k.name in wiring.shared)]))
-    return {variable.name: variable for variable in model.free_RVs if variable in reached}
-
-
-def _check_names(node: Node | Shared, fresh: Mapping[str, Any], prefix: str) -> None:
-    for name in NAMES_OF_THE_RESIDUAL:
-        if prefix + name in fresh:
-            raise ModelError(
-                f"{node!r} has a variable called {name!r}, which is the name of a part of its residual or noise: rename it."
-            )
-
-
-def _check_centre(model: pm.Model, nodes: tuple[NodeGraph, ...]) -> None:
-    point = model.initial_point()
-    terms = model.compile_logp(sum=False, mode="FAST_COMPILE")(point)
-    for variable, term in zip([*model.free_RVs, *model.observed_RVs, *model.potentials], terms, strict=True):
-        if not np.isfinite(term).all():
-            raise ModelError(
-                f"{listed(node.name for node in nodes)}: the log density of {variable.name!r} is {np.sum(term)} at the prior's "
-                f"centre; expected a finite number. Check the prior's arguments."
-            )
-
-
+    def _residual_input(self, name: str, values: Mapping[str, np.ndarray]) -> ResidualInput:
+        """Return an input with the scaling that takes a node or data column to about [0, 1]."""
+        source, part = self.sources[name], self.parts.get(name)
+        if source.value is not None:
+            return ResidualInput(name, "data", float(source.value.min()), float(np.ptp(source.value)) or 1.0)
+        if not isinstance(part, Node):
+            return ResidualInput(name, source.kind)
+        if part.standardised:  # two standard deviations to either side
+            return ResidualInput(name, "node", -2.0, 4.0)
+        transformed = Transform(part.transform).forward(values[name])
+        low, high = np.quantile(transformed[np.isfinite(transformed)], [0.05, 0.95])
+        return ResidualInput(name, "node", float(low), float(high - low) or 1.0)

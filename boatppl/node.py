@@ -1,9 +1,7 @@
 """The developer's functions: ``@node``, ``@derived`` and ``@shared``. Argument names are the wires."""
 
-import ast
 import inspect
 import keyword
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,13 +31,28 @@ class Node:
     over: tuple[str, ...] = ()
     standardised: bool = False
 
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The dims of what the function returns: none, one number for each element of ``over``."""
+        return ()
+
+    @property
+    def noise_arguments(self) -> tuple[str, ...]:
+        """The wires of the noise function; none where ``noise=`` is a prior."""
+        return tuple(inspect.signature(self.noise).parameters) if inspect.isfunction(self.noise) else ()
+
+    @property
+    def wires(self) -> tuple[str, ...]:
+        """Everything that arrives: the arguments of the function and of the noise function."""
+        return tuple(dict.fromkeys((*self.arguments, *self.noise_arguments)))
+
     def __repr__(self) -> str:
         return f"node {self.name}({', '.join(self.arguments)})"
 
 
 @dataclass(frozen=True, eq=False)
 class Derived:
-    """A deterministic function of parameters and nodes: not measured, no residual. Made by :func:`derived`."""
+    """A deterministic function of parameters and nodes: not measured. Made by :func:`derived`."""
 
     name: str
     function: Callable[..., Any]
@@ -48,19 +61,34 @@ class Derived:
     over: tuple[str, ...] = ()
     dims: tuple[str, ...] = ()
 
+    @property
+    def wires(self) -> tuple[str, ...]:
+        """Everything that arrives."""
+        return self.arguments
+
     def __repr__(self) -> str:
         return f"derived {self.name}({', '.join(self.arguments)})"
 
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """Unknowns, or a latent quantity, that several nodes use: they become one block. Made by :func:`shared`."""
+    """Unknowns, or a latent quantity, that several nodes use. Made by :func:`shared`."""
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[str, ...]
     unit: str | None = None
     dims: tuple[str, ...] = ()
+
+    @property
+    def over(self) -> tuple[str, ...]:
+        """No dims: a shared function is written for the whole vector."""
+        return ()
+
+    @property
+    def wires(self) -> tuple[str, ...]:
+        """Everything that arrives."""
+        return self.arguments
 
     def __repr__(self) -> str:
         return f"shared {self.name}({', '.join(self.arguments)})"
@@ -84,7 +112,8 @@ def node(
     unit
         The measurement's unit, for people.
     transform
-        ``"log"``, ``"log1p"``, ``"sqrt"``, ``"logit"`` or None: the scale on which residual and noise are added.
+        ``"log"``, ``"log1p"``, ``"sqrt"``, ``"logit"`` or None: the scale on which residual and noise are
+        added.
     robust
         Student-t noise (4 degrees of freedom, as a scale mixture): one bad run does not move the posterior.
     residual
@@ -112,17 +141,19 @@ def node(
     """
 
     def declare(function: Callable[..., Any]) -> Node:
-        name = function.__name__
+        name, arguments = _signature(function, "node")
         if transform not in KINDS:
             raise ModelError(f"transform= of node {name!r} is {expected_one_of(KINDS, transform)}.")
         if residual is not None and not isinstance(residual, GP):
             raise ModelError(f"residual= of node {name!r} is a boat.GP(...) or None; got {residual!r}.")
         if not isinstance(robust, bool):
             raise ModelError(f"robust= of node {name!r} is True or False; got {robust!r}.")
-        if not inspect.isfunction(noise):
+        if inspect.isfunction(noise):
+            _wires(noise, f"noise= of node {name!r}")
+        else:
             check_prior(f"noise= of node {name!r}:", noise)
-        arguments = _arguments(function, "node")
-        return Node(name, function, arguments, unit, transform, robust, residual, noise, _dims(over, name))
+        dims = _dims(over, name)
+        return Node(name, function, arguments, unit, transform, robust, residual, noise, dims)
 
     return declare if function is None else declare(function)
 
@@ -135,16 +166,23 @@ def derived(
     over: str | Sequence[str] = (),
     dims: str | Sequence[str] = (),
 ) -> Any:
-    """Declare a derived quantity: a deterministic function of parameters, contexts, data, nodes and derived ones.
+    """Declare a derived quantity: a deterministic function of what is known or measured, without unknowns.
 
-    ``over=`` writes it for one element of the dims; ``dims=`` names the dims of a vector that the function returns.
+    ``over=`` writes it for one element of the dims; ``dims=`` names the dims of a vector that the function
+    returns.
+
+    Examples
+    --------
+    >>> @derived(unit="MB")
+    ... def eden_mb(young_mb, survivor_ratio):
+    ...     return young_mb * survivor_ratio / (survivor_ratio + 2)
+    >>> eden_mb
+    derived eden_mb(young_mb, survivor_ratio)
     """
 
     def declare(function: Callable[..., Any]) -> Derived:
-        name = function.__name__
-        return Derived(
-            name, function, _arguments(function, "derived"), unit, _dims(over, name), _dims(dims, name)
-        )
+        name, arguments = _signature(function, "derived")
+        return Derived(name, function, arguments, unit, _dims(over, name), _dims(dims, name))
 
     return declare if function is None else declare(function)
 
@@ -158,12 +196,22 @@ def shared(
 ) -> Any:
     """Declare unknowns that several nodes use; those nodes are inferred together, as one block.
 
-    ``dims=`` names the dims of a vector of unknowns (one for each machine, say), as in PyMC.
+    ``dims=`` names the dims of a vector of unknowns (one for each machine, say), as in PyMC. The function may
+    also return a latent quantity: an expression of unknowns, parameters and measured nodes.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> @shared(dims="machine")
+    ... def speed():
+    ...     return pm.LogNormal("speed", 0, 1, dims="machine")
+    >>> speed
+    shared speed()
     """
 
     def declare(function: Callable[..., Any]) -> Shared:
-        name = function.__name__
-        return Shared(name, function, _arguments(function, "shared"), unit, _dims(dims, name))
+        name, arguments = _signature(function, "shared")
+        return Shared(name, function, arguments, unit, _dims(dims, name))
 
     return declare if function is None else declare(function)
 
@@ -202,18 +250,28 @@ def _no_knowledge() -> Any:
     return pm.Normal("level", 0.0, 1.0)
 
 
-def _arguments(function: Callable[..., Any], kind: str) -> tuple[str, ...]:
-    """Return the wires: the names of the function's arguments."""
+def _signature(function: Callable[..., Any], kind: str) -> tuple[str, tuple[str, ...]]:
+    """Return the name and the wires of a developer's function."""
     if not inspect.isfunction(function):
         raise ModelError(f"@boat.{kind} decorates a function; got {function!r}.")
-    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    for argument in inspect.signature(function).parameters.values():
-        if argument.kind is not plain or argument.default is not inspect.Parameter.empty:
+    if not function.__name__.isidentifier():
+        raise ModelError(
+            f"@boat.{kind} names the quantity after its function; a lambda has no name: use def."
+        )
+    return function.__name__, _wires(function, f"{kind} {function.__name__!r}")
+
+
+def _wires(function: Callable[..., Any], what: str) -> tuple[str, ...]:
+    """Return the names of a function's arguments."""
+    arguments = inspect.signature(function).parameters
+    for argument in arguments.values():
+        plain = argument.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        if not plain or argument.default is not inspect.Parameter.empty:
             raise ModelError(
-                f"argument {argument} of {kind} {function.__name__!r}: wires are plain arguments without a default, "
-                f"named as the parameter, context, data, derived quantity or node that arrives there."
+                f"argument {argument} of {what}: wires are plain arguments without a default, named as the "
+                f"parameter, context, data, derived quantity, shared unknown or node that arrives there."
             )
-    return tuple(inspect.signature(function).parameters)
+    return tuple(arguments)
 
 
 def _dims(dims: str | Sequence[str], name: str) -> tuple[str, ...]:
@@ -221,16 +279,3 @@ def _dims(dims: str | Sequence[str], name: str) -> tuple[str, ...]:
     if not all(isinstance(dim, str) for dim in names) or len(set(names)) != len(names):
         raise ModelError(f"the dims of {name!r} are one name or several different names; got {dims!r}.")
     return names
-
-
-def formula(part: Node | Derived | Shared) -> str:
-    """Return what the function returns, as its author wrote it; its signature where there is no source to read."""
-    if isinstance(part, Node) and part.standardised:
-        return "level"
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(part.function)))
-        returns = [item for item in ast.walk(tree) if isinstance(item, ast.Return) and item.value is not None]
-        text = ast.unparse(returns[-1].value) if len(returns) == 1 else ""  # type: ignore[arg-type]
-    except (OSError, TypeError, SyntaxError, IndentationError):
-        text = ""
-    return text if text and len(text) <= 100 else f"{part.name}({', '.join(part.arguments)})"

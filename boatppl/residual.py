@@ -13,19 +13,21 @@ KERNELS = ("matern52", "matern32", "expquad")
 class GP:
     """The Gaussian-process residual of a node: what its parametric part does not know.
 
-    On the node's transformed scale the residual is ``g ~ GP(0, amplitude^2 k(z, z'))`` with one lengthscale for each
-    input (automatic relevance determination; Rasmussen & Williams 2006, ch. 5.1). Inputs are scaled to the unit cube.
+    On the node's transformed scale the residual is ``g ~ GP(0, amplitude^2 k(z, z'))`` with one lengthscale
+    for each input (automatic relevance determination; Rasmussen & Williams 2006, ch. 5.1). Inputs are
+    scaled to the unit cube.
 
     Parameters
     ----------
     inputs
-        Names of parameters, contexts, nodes or data. By default the arguments of the node's function, where a derived
-        quantity stands for what it is computed from.
+        Names of parameters, contexts, nodes or data. By default the arguments of the node's function, where a
+        derived quantity stands for what it is computed from.
     kernel
         ``"matern52"``, ``"matern32"`` or ``"expquad"``.
     lengthscale, amplitude
-        Priors such as ``pm.HalfNormal.dist(0.2)``; the amplitude is in units of the node's transformed scale
-        (0.1 with ``transform="log"`` is about 10 %), lengthscales are in units of the unit cube.
+        Priors such as ``pm.HalfNormal.dist(0.2)``; the amplitude is in units of the node's transformed
+        scale (0.1 with ``transform="log"`` is about 10 %), lengthscales are in units of the unit cube: one
+        prior for all inputs.
 
     Raises
     ------
@@ -47,10 +49,13 @@ class GP:
     ) -> None:
         if kernel not in KERNELS:
             raise ModelError(f"the kernel of a GP is {expected_one_of(KERNELS, kernel)}.")
-        if isinstance(inputs, str) or (inputs is not None and not all(isinstance(name, str) for name in inputs)):
-            raise ModelError(f"the inputs of a GP are a list of names, such as inputs=['young_mb']; got {inputs!r}.")
+        names = () if inputs is None else inputs
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise ModelError(
+                f"the inputs of a GP are a list of names, such as inputs=['young_mb']; got {inputs!r}."
+            )
         for option, prior in {"lengthscale": lengthscale, "amplitude": amplitude}.items():
-            check_prior(option, prior)
+            check_prior(f"{option}= of a GP", prior)
         object.__setattr__(self, "inputs", None if inputs is None else tuple(dict.fromkeys(inputs)))
         object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "lengthscale", lengthscale)
@@ -58,12 +63,14 @@ class GP:
 
 
 def check_prior(option: str, prior: Any) -> None:
-    """Raise a ModelError unless ``prior`` is None or an unregistered PyMC distribution."""
+    """Raise a ModelError unless ``prior`` is None or an unregistered, continuous PyMC distribution."""
     if prior is None:
         return
     operation = getattr(getattr(prior, "owner", None), "op", None)
     if operation is None or not hasattr(operation, "dist_params"):
         raise ModelError(
-            f"{option}= expects a prior written as pm.HalfNormal.dist(0.2); got {prior!r}. "
+            f"{option} expects a prior written as pm.HalfNormal.dist(0.2); got {prior!r}. "
             f"Write the distribution with .dist(...), without a name."
         )
+    if not prior.dtype.startswith("float") or prior.ndim > 1:
+        raise ModelError(f"{option} expects a continuous prior of one number; got one of type {prior.type}.")

@@ -1,4 +1,4 @@
-"""The structure of a model: what its parts are called, where wires come from, in which order, in which blocks."""
+"""The structure of a model: the names of its parts, where wires come from, order and blocks."""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,22 @@ from typing import Any
 import numpy as np
 
 from boatppl.node import Derived, Node, Shared
-from boatppl.space import Space
+from boatppl.space import Categorical, Ordinal, Simplex, Space
 from boatppl.wiring import Source
 from boatppl.words import ModelError, listed, nearest
 
 Part = Node | Derived | Shared
 
+# The axes of predictions and posteriors: a quantity of that name would stand in two places of a dataset.
+RESERVED = ("chain", "draw", "sample", "trial", "row", "configuration", "residual_input", "residual_column")
+
 
 class Structure:
-    """The parts of a model by name, checked; nothing is run yet. See :class:`boatppl.DAGModel` for the parameters."""
+    """The parts of a model by name, checked; nothing is run yet. See :class:`boatppl.DAGModel`.
+
+    ``sources`` says where each wire comes from, ``order`` names the parts so that each comes after what it
+    uses, ``block_numbers`` the block of every node and shared part, ``sizes`` the length of each dim.
+    """
 
     def __init__(
         self,
@@ -28,90 +35,100 @@ class Structure:
         self.space = space
         self.parts = _by_name(parts)
         self.data = {name: _data(name, value) for name, value in (data or {}).items()}
-        self.coords = self._coords(coords)
+        self.coords = _coords(coords, _lengths(space, self.data), self.parts)
         self.sizes = {dim: len(names) for dim, names in self.coords.items()}
         self.sources = self._sources()
         self._check_wires()
         self.order = self._topological_order()
         self.block_numbers = self._find_blocks()
 
-    def _coords(self, coords: Mapping[str, Sequence[Any]] | None) -> dict[str, list[Any]]:
-        found = {dim: list(names) for dim, names in (coords or {}).items()}
-        lengths = {dim: len(names) for dim, names in found.items()}
+    def _sources(self) -> dict[str, Source]:
+        """Return where each wire comes from; every name has one meaning."""
+        found: dict[str, Source] = {}
         for name, parameter in self.space.parameters.items():
-            dim, size = getattr(parameter, "dim", None), getattr(parameter, "n", None)
-            if dim is not None:
-                _check_length(lengths, dim, size, f"parameter {name!r}")
-                found.setdefault(dim, list(range(size)))
+            dims = _simplex_dim(name, parameter) if isinstance(parameter, Simplex) else ()
+            self._add(found, Source(name, "parameter", dims, self._shape(dims), codes=_codes(parameter)))
+        for name in self.space.contexts:
+            self._add(found, Source(name, "context"))
         for name, (dims, value) in self.data.items():
-            for dim, size in zip(dims, value.shape, strict=True):
-                _check_length(lengths, dim, size, f"data {name!r}")
-                found.setdefault(dim, list(range(size)))
-        for part in self.parts.values():
-            for dim in (*getattr(part, "over", ()), *getattr(part, "dims", ())):
-                if dim not in found:
-                    raise ModelError(
-                        f"{part!r} uses the dim {dim!r}, which nothing gives a length: pass coords={{{dim!r}: [...]}} to "
-                        f"DAGModel.{nearest(dim, found)}"
-                    )
+            self._add(found, Source(name, "data", dims, value.shape, value=value))
+        for name, part in self.parts.items():
+            dims = part.over + part.dims
+            self._add(found, Source(name, type(part).__name__.lower(), dims, self._shape(dims)))
         return found
 
-    def _sources(self) -> dict[str, Source]:
-        sources: dict[str, Source] = {}
-        for name, parameter in self.space.parameters.items():
-            dim = getattr(parameter, "dim", None)
-            choices = getattr(parameter, "choices", ())
-            dims = (dim,) if dim else (f"{name}_share",) if hasattr(parameter, "n") else ()
-            if dims and dims[0] not in self.coords:
-                self.coords[dims[0]] = list(range(parameter.n))
-                self.sizes[dims[0]] = parameter.n
-            sources[name] = Source(name, "parameter", dims, {str(c): i for i, c in enumerate(choices)})
-        sources |= {name: Source(name, "context") for name in self.space.contexts}
-        for name, (dims, value) in self.data.items():
-            _check_new(name, "data", sources)
-            sources[name] = Source(name, "data", dims, value=value)
-        for name, part in self.parts.items():
-            kind = type(part).__name__.lower()
-            _check_new(name, kind, sources)
-            dims = part.dims if isinstance(part, Shared) else part.over
-            sources[name] = Source(name, kind, dims + (part.dims if isinstance(part, Derived) else ()))
-        return sources
+    def _shape(self, dims: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(self.sizes[dim] for dim in dims)
+
+    def _add(self, found: dict[str, Source], source: Source) -> None:
+        taken = {**dict.fromkeys(RESERVED, "an axis of predictions"), **dict.fromkeys(self.coords, "a dim")}
+        taken |= {name: f"a {other.kind}" for name, other in found.items()}
+        if source.name in taken:
+            raise ModelError(
+                f"{source.kind} {source.name!r} has the name of {taken[source.name]}; every name has one "
+                "meaning: rename one."
+            )
+        found[source.name] = source
+
+    # -- wires ------------------------------------------------------------
 
     def _check_wires(self) -> None:
         for part in self.parts.values():
-            forbidden = {"shared"} if isinstance(part, Derived) else set()
-            for name in part.arguments:
+            for name in part.wires:
                 if name not in self.sources:
                     raise ModelError(
-                        f"{part!r} takes {name!r}, which is no parameter, context, data, derived quantity, shared unknown or "
-                        f"node of this model.{nearest(name, self.sources)} Known: {listed(self.sources)}."
+                        f"{part!r} takes {name!r}, which is no parameter, context, data, derived quantity, "
+                        f"shared unknown or node of this model.{nearest(name, self.sources)} Known: "
+                        f"{listed(self.sources)}."
                     )
-                if self.sources[name].kind in forbidden:
+                if isinstance(part, Derived) and self.sources[name].kind == "shared":
                     raise ModelError(
-                        f"{part!r} takes the shared unknown {name!r}, but a derived quantity is a deterministic function of "
-                        f"parameters and nodes. Make {part.name!r} a @boat.shared (a latent quantity)."
+                        f"{part!r} takes the shared unknown {name!r}, but a derived quantity is a "
+                        f"deterministic function of what is known or measured. Make {part.name!r} a "
+                        "@boat.shared (a latent quantity)."
                     )
             if isinstance(part, Node) and part.residual is not None:
-                self._check_inputs(part, part.residual.inputs or ())
+                for name in part.residual.inputs or ():
+                    self._check_input(part, name)
 
-    def _check_inputs(self, node: Node, inputs: Sequence[str]) -> None:
-        for name in inputs:
-            source = self.sources.get(name)
-            if source is None:
-                raise ModelError(
-                    f"the residual of {node!r} has the input {name!r}, which is not in this model."
-                    f"{nearest(name, self.sources)} Known: {listed(self.sources)}."
-                )
-            if source.kind in ("derived", "shared"):
-                raise ModelError(
-                    f"the residual of {node!r} has the input {name!r}, which is {source.kind}: inputs are parameters, contexts, "
-                    f"nodes and data. Name what {name!r} is computed from: {listed(self.origins([name]))}."
-                )
-            if name == node.name:
-                raise ModelError(f"the residual of {node!r} has itself as an input.")
+    def _check_input(self, node: Node, name: str) -> None:
+        """Raise a ModelError unless ``name`` may be an input of the node's residual."""
+        source = self.sources.get(name)
+        if source is None:
+            raise ModelError(
+                f"the residual of {node!r} has the input {name!r}, which is not in this model."
+                f"{nearest(name, self.sources)} Known: {listed(self.sources)}."
+            )
+        if source.kind in ("derived", "shared"):
+            raise ModelError(
+                f"the residual of {node!r} has the input {name!r}, which is {source.kind}: inputs are "
+                f"parameters, contexts, nodes and data. Name what {name!r} is computed from: "
+                f"{listed(self.origins([name]))}."
+            )
+        if name == node.name:
+            raise ModelError(f"the residual of {node!r} has itself as an input: take {name!r} out.")
+        if source.kind == "data" and not set(source.dims) & set(node.over):
+            raise ModelError(
+                f"the residual of {node!r} has the data {name!r} as an input, which is the same in every "
+                f"row: an input varies between configurations, or along a dim of over=. Take {name!r} out."
+            )
+
+    def residual_inputs(self, node: Node) -> tuple[str, ...]:
+        """Return what the node's residual is a function of, without what is the same in all its rows."""
+        if node.residual is None:
+            return ()
+        wanted = node.residual.inputs
+        names = self.origins(node.arguments) if wanted is None else wanted
+        return tuple(name for name in names if self._varies(name, node.over))
+
+    def _varies(self, name: str, over: tuple[str, ...]) -> bool:
+        source = self.sources[name]
+        if source.kind == "parameter":
+            return name in self.space.slices  # fixed parameters have no coordinate
+        return source.kind != "data" or bool(set(source.dims) & set(over))
 
     def origins(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return names with derived and shared ones replaced by the parameters, contexts, nodes and data they use."""
+        """Return names, with what derived and shared ones are computed from in their place."""
         found: dict[str, None] = {}
         for name in names:
             part = self.parts.get(name)
@@ -122,21 +139,18 @@ class Structure:
         return tuple(found)
 
     def parents(self, name: str) -> tuple[str, ...]:
-        """Return what a part uses: its function's, its noise function's and its residual's inputs."""
+        """Return everything a part uses: its wires and its residual's inputs."""
         part = self.parts[name]
-        names = dict.fromkeys(part.arguments)
-        if isinstance(part, Node):
-            if callable(part.noise) and hasattr(part.noise, "__code__"):
-                names |= dict.fromkeys(part.noise.__code__.co_varnames[: part.noise.__code__.co_argcount])
-            if part.residual is not None:
-                names |= dict.fromkeys(part.residual.inputs or ())
-        return tuple(names)
+        inputs = part.residual.inputs if isinstance(part, Node) and part.residual is not None else None
+        return tuple(dict.fromkeys((*part.wires, *(inputs or ()))))
+
+    # -- order and blocks ------------------------------------------------------------
 
     def _topological_order(self) -> tuple[str, ...]:
+        """Return the parts so that each comes after its parents, otherwise as they were given (Kahn 1962)."""
         position = {name: i for i, name in enumerate(self.parts)}
         waits = {name: {p for p in self.parents(name) if p in self.parts} for name in self.parts}
         ready = [position[name] for name, needed in waits.items() if not needed]
-        heapq.heapify(ready)
         names, order = list(self.parts), []
         while ready:
             done = names[heapq.heappop(ready)]
@@ -148,34 +162,27 @@ class Structure:
                         heapq.heappush(ready, position[name])
         if len(order) < len(names):
             raise ModelError(
-                f"the model has a circle: {' -> '.join(_circle(waits))}. A node may only use what is known before it; take "
-                f"one of these wires out."
+                f"the model has a circle: {' -> '.join(_circle(waits))}. A part may only use what is known "
+                "before it; take one of these wires out."
             )
         return tuple(order)
 
     def _find_blocks(self) -> dict[str, int]:
-        """Return part name -> block number: nodes joined by the shared unknowns that they use (union-find)."""
-        root = {name: name for name, part in self.parts.items() if not isinstance(part, Derived)}
-
-        def find(name: str) -> str:
-            while root[name] != name:
-                name = root[name]
-            return name
-
-        for name in root:
-            for used in self.parts[name].arguments:
+        """Return part -> block number: nodes joined by the shared unknowns that they use."""
+        group = {name: {name} for name, part in self.parts.items() if not isinstance(part, Derived)}
+        for name in group:
+            for used in self.parts[name].wires:
                 if isinstance(self.parts.get(used), Shared):
-                    root[find(name)] = find(used)
-        numbers: dict[str, int] = {}
-        result = {}
-        for name in self.order:
-            if name in root:
-                result[name] = numbers.setdefault(find(name), len(numbers))
+                    group[name] |= group[used]
+                    for member in group[name]:
+                        group[member] = group[name]
         for name, part in self.parts.items():
-            users = [n for n in result if result[n] == result.get(name) and isinstance(self.parts[n], Node)]
-            if isinstance(part, Shared) and not users:
-                raise ModelError(f"{part!r} is used by no node: take it out of the model or name it as an argument.")
-        return result
+            if isinstance(part, Shared) and not any(isinstance(self.parts[n], Node) for n in group[name]):
+                raise ModelError(f"{part!r} is used by no node: name it as an argument, or take it out.")
+        numbers: dict[int, int] = {}
+        return {
+            name: numbers.setdefault(id(group[name]), len(numbers)) for name in self.order if name in group
+        }
 
 
 def _by_name(parts: Sequence[Part]) -> dict[str, Part]:
@@ -184,39 +191,97 @@ def _by_name(parts: Sequence[Part]) -> dict[str, Part]:
         if not isinstance(part, Node | Derived | Shared):
             raise ModelError(
                 f"DAGModel takes what @boat.node, @boat.derived and @boat.shared made; got {part!r}. "
-                f"Decorate the function."
+                "Decorate the function."
             )
         if part.name in found:
-            raise ModelError(f"two parts of the model are called {part.name!r}; every name has one meaning: rename one.")
+            raise ModelError(
+                f"two parts of the model are called {part.name!r}; every name has one meaning: rename one."
+            )
         found[part.name] = part
     if not any(isinstance(part, Node) for part in found.values()):
         raise ModelError("a model needs at least one @boat.node; got none.")
     return found
 
 
+def _simplex_dim(name: str, parameter: Simplex) -> tuple[str, ...]:
+    return (parameter.dim or f"{name}_share",)
+
+
+def _codes(parameter: Any) -> dict[Any, float]:
+    """Return choice -> the number that arrives, for parameters whose values are no numbers."""
+    if isinstance(parameter, Categorical):
+        return {choice: i for i, choice in enumerate(parameter.choices)}
+    if isinstance(parameter, Ordinal) and not parameter.numeric:
+        return {value: i for i, value in enumerate(parameter.values)}
+    return {}
+
+
 def _data(name: str, value: Any) -> tuple[tuple[str, ...], np.ndarray]:
-    dims, array = value if isinstance(value, tuple) and len(value) == 2 else ((), value)
-    dims = (dims,) if isinstance(dims, str) else tuple(dims)
-    array = np.asarray(array, float)
+    """Return dims and array of one entry of ``data=``: a number, or ``(dim or dims, array)``."""
+    dims: tuple[str, ...] = ()
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str | tuple | list):
+        dims, value = ((value[0],) if isinstance(value[0], str) else tuple(value[0])), value[1]
+    try:
+        array = np.asarray(value, float)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"data {name!r} is numbers; got {value!r}.") from error
     if array.ndim != len(dims) or not np.isfinite(array).all():
         raise ModelError(
-            f"data {name!r} is finite numbers with a dim for each axis, such as ('machine', [4, 8]); got shape "
-            f"{array.shape} with dims {dims}."
+            f"data {name!r} is finite numbers with a dim for each axis, such as ('machine', [4, 8]); got "
+            f"shape {array.shape} with dims "
+            f"{dims}{'' if np.isfinite(array).all() else ' and values that are not finite'}."
         )
     return dims, array
 
 
-def _check_length(lengths: dict[str, int], dim: str, size: int, who: str) -> None:
-    if lengths.setdefault(dim, size) != size:
-        raise ModelError(f"{who} has {size} elements along {dim!r}, but {lengths[dim]} were expected.")
+def _lengths(
+    space: Space, data: Mapping[str, tuple[tuple[str, ...], np.ndarray]]
+) -> list[tuple[str, str, int]]:
+    """Return (who, dim, length) for everything that gives a dim its length."""
+    simplexes = {name: p for name, p in space.parameters.items() if isinstance(p, Simplex)}
+    found = [(f"parameter {name!r}", _simplex_dim(name, p)[0], p.n) for name, p in simplexes.items()]
+    return found + [
+        (f"data {name!r}", dim, length)
+        for name, (dims, value) in data.items()
+        for dim, length in zip(dims, value.shape, strict=True)
+    ]
 
 
-def _check_new(name: str, kind: str, sources: Mapping[str, Source]) -> None:
-    if name in sources:
-        raise ModelError(f"{kind} {name!r} has the name of a {sources[name].kind}; every name has one meaning: rename one.")
+def _coords(
+    given: Mapping[str, Sequence[Any]] | None,
+    lengths: Sequence[tuple[str, str, int]],
+    parts: Mapping[str, Part],
+) -> dict[str, list[Any]]:
+    """Return the names of the elements along each dim; dims without names are numbered."""
+    coords = {dim: list(names) for dim, names in (given or {}).items()}
+    said = {dim: f"coords={{{dim!r}: ...}}" for dim in coords}
+    for dim, names in coords.items():
+        if len(set(names)) < len(names):
+            raise ModelError(f"coords of {dim!r} are different names, one for each element; got {names}.")
+    for who, dim, length in lengths:
+        if length != len(coords.setdefault(dim, list(range(length)))):
+            raise ModelError(
+                f"{who} has {length} elements along {dim!r}, but {said[dim]} has {len(coords[dim])}: make "
+                "them equal."
+            )
+        said.setdefault(dim, who)
+    for part in parts.values():
+        for dim in (*part.over, *part.dims):
+            if dim not in coords:
+                raise ModelError(
+                    f"{part!r} uses the dim {dim!r}, which nothing gives a length: pass "
+                    f"coords={{{dim!r}: [...]}} to DAGModel.{nearest(dim, coords)}"
+                )
+    for dim in coords:
+        if dim in RESERVED or not dim.isidentifier():
+            raise ModelError(
+                f"the dim {dim!r} needs another name: an identifier other than {listed(RESERVED)}."
+            )
+    return coords
 
 
 def _circle(waits: Mapping[str, set[str]]) -> list[str]:
+    """Return one circle among parts that wait for each other, in the direction of the wires."""
     name = next(name for name, needed in waits.items() if needed)
     path: list[str] = []
     while name not in path:

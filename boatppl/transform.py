@@ -1,10 +1,13 @@
 """The scale on which a node is modelled: ``T(y) = (t(y) - location) / spread``."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
+
+Map = Callable[[Any], Any]
 
 KINDS = (None, "log", "log1p", "sqrt", "logit")
 
@@ -13,8 +16,8 @@ KINDS = (None, "log", "log1p", "sqrt", "logit")
 class Transform:
     """A monotone map from a node's natural unit to the scale on which its noise and residual are additive.
 
-    ``location`` and ``spread`` are 0 and 1 for a node with a parametric part (its posteriors stay in domain units);
-    a node without one is standardised by them.
+    ``location`` and ``spread`` are 0 and 1 for a node with a parametric part (its posteriors stay in domain
+    units); a node without one is standardised by them.
     """
 
     kind: str | None = None
@@ -22,7 +25,7 @@ class Transform:
     spread: float = 1.0
 
     def forward(self, values: np.ndarray) -> np.ndarray:
-        """Map natural values to the transformed scale (any shape); outside the domain the result is not finite."""
+        """Map natural values (any shape) to the transformed scale; outside the domain: not finite."""
         with np.errstate(all="ignore"):
             return (FORWARD[self.kind](np.asarray(values, float)) - self.location) / self.spread
 
@@ -38,12 +41,16 @@ class Transform:
             return SLOPE[self.kind](np.asarray(values, float)) / self.spread
 
     def log_jacobian(self, values: np.ndarray) -> np.ndarray:
-        """Return ``log |dT/dy|``: added to a density of T(y), it gives the density of y in its natural unit."""
+        """Return ``log |dT/dy|``: with it a density of T(y) becomes the density of y in its natural unit.
+
+        At 0 the slope of a square root is infinite; it is taken at 1e-12 there, so that zeros can be scored.
+        """
+        positive = np.maximum(values, 1e-12) if self.kind == "sqrt" else values
         with np.errstate(all="ignore"):
-            return np.log(self.slope(values))
+            return np.log(self.slope(positive))
 
     def symbolic(self, values: Any) -> Any:
-        """Map a PyTensor expression of the natural values to ``t(y)`` (location and spread are not applied)."""
+        """Map a PyTensor expression of natural values to ``t(y)``, before location and spread."""
         return SYMBOLIC[self.kind](values)
 
     @property
@@ -56,28 +63,28 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
-FORWARD = {
+FORWARD: Mapping[str | None, Map] = {
     None: lambda y: y,
     "log": np.log,
     "log1p": np.log1p,
     "sqrt": np.sqrt,
     "logit": lambda y: np.log(y) - np.log1p(-y),
 }
-INVERSE = {
+INVERSE: Mapping[str | None, Map] = {
     None: lambda t: t,
     "log": np.exp,
     "log1p": np.expm1,
     "sqrt": lambda t: np.square(np.maximum(t, 0.0)),
     "logit": _sigmoid,
 }
-SLOPE = {
+SLOPE: Mapping[str | None, Map] = {
     None: np.ones_like,
     "log": lambda y: 1.0 / y,
     "log1p": lambda y: 1.0 / (1.0 + y),
     "sqrt": lambda y: 0.5 / np.sqrt(y),
     "logit": lambda y: 1.0 / (y * (1.0 - y)),
 }
-SYMBOLIC = {
+SYMBOLIC: Mapping[str | None, Map] = {
     None: lambda y: y,
     "log": pt.log,
     "log1p": pt.log1p,

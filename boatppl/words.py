@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class ModelError(ValueError):
-    """A model, node or option that cannot work; the message says what, what was expected, what came, and the remedy."""
+    """A model, node or option that cannot work: what it is, what was expected, what came, the remedy."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "boatppl"
 FLOORS = (
     "space trial words",
-    "residual node transform wiring priors rows structure evaluate batch graph table twin draw dag",
-    "compile gp infer propagate fit predict datatree",
+    "residual node transform source wiring structure priors unknowns rows",
+    "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree",
     "acquisition search suggest",
     "storage processes launch command runner study progress result optimize",
     "check diagnose plots integrations",

@@ -1,4 +1,4 @@
-"""Batching: an expression written for one trial (and one element) becomes one over rows, or over draws and rows."""
+"""Batching: an expression written for one trial and element becomes one over rows, or draws and rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,14 +37,13 @@ def batch(
         The expressions of shared quantities, from which one element a row is taken.
     """
     table = {wiring.placeholders[key]: value for key, value in wires.items()} | dict(replace)
-    for key, placeholder in wiring.placeholders.items():
-        if wiring.sources[key.name].kind == "shared" and key.name in shared:
+    for key, placeholder in wiring.dependencies(outputs).items():
+        if wiring.sources[key.name].kind == "shared":
             whole = shared[key.name]
             [batched] = vectorize_graph([whole], table)
             dims = wiring.sources[key.name].dims
-            indexed = tuple(dim for dim in dims if dim not in key.dims)
-            if set(indexed) <= set(over):
-                table[placeholder] = _take(batched, batched.ndim - whole.ndim, dims, indexed, elements)
+            indexed = tuple(dim for dim in dims if dim in over)
+            table[placeholder] = _take(batched, batched.ndim - whole.ndim, dims, indexed, elements)
     return vectorize_graph(list(outputs), table)
 
 
@@ -60,11 +59,8 @@ def _take(
     order = [*range(lead), *front, *[axis for axis in range(lead, batched.ndim) if axis not in front]]
     moved = batched.transpose(*order) if order != list(range(batched.ndim)) else batched
     index = tuple(elements[dim] for dim in indexed)
-    rows = pt.arange(index[0].shape[0])
     if lead == 0:
         return moved[index]
-    if lead == 1:
-        return moved[(rows, *index)]
-    if moved.type.shape[1] == 1:  # the same for every row of a draw
-        return moved[:, 0][(slice(None), *index)]
-    return moved[(slice(None), rows, *index)]
+    # what is the same for every row has one row: its axis is 1 long
+    row = pt.arange(index[0].shape[0]) % moved.shape[lead - 1]
+    return moved[(*[slice(None)] * (lead - 1), row, *index)]

@@ -17,8 +17,19 @@ Values = Mapping[Key, np.ndarray]
 class Evaluator:
     """Evaluate expressions of wires and variables over many draws and rows at once.
 
-    Compiled on first use, once; PyTensor's ``FAST_COMPILE`` mode has no compile time to speak of, and the arrays are
-    large enough that numpy does the work.
+    Compiled on first use, once; PyTensor's ``FAST_COMPILE`` mode has no compile time to speak of, and the
+    arrays are large enough that numpy does the work.
+
+    Parameters
+    ----------
+    outputs
+        Expressions of one row, as a developer's function returned them.
+    wiring
+        Whose placeholders they use.
+    over
+        The dims for one element of which they are written.
+    variables
+        The random variables among their ancestors, by name.
     """
 
     def __init__(
@@ -47,8 +58,8 @@ class Evaluator:
     ) -> list[np.ndarray]:
         """Return each output as ``(draw, row, *dims)``.
 
-        ``variables``: name -> ``(draw, *shape)``; ``values``: key -> ``(draw or 1, row, *dims)``; ``elements``: dim ->
-        ``(row,)``; ``rows``: how many rows there are.
+        ``variables``: name -> ``(draw, *shape)``; ``values``: key -> ``(draw or 1, row, *dims)``;
+        ``elements``: dim -> ``(row,)``; ``rows``: how many rows there are.
         """
         if self._forward is None:
             inputs, outputs = self._graph()
@@ -93,19 +104,22 @@ class Evaluator:
             for name, variable in self.variables.items()
         }
         wires = {
-            key: pt.tensor(key.name, dtype="float64", shape=(None,) * (2 + len(key.dims))) for key in self.keys
+            key: pt.tensor(key.name, dtype="float64", shape=(None, None, *self.wiring.shape(key)))
+            for key in self.keys
         }
         elements = {dim: pt.lvector(dim) for dim in self.over}
         replace = {variable: variables[name] for name, variable in self.variables.items()}
         outputs = batch(self.outputs, self.wiring, self.over, wires, elements, replace, self.wiring.shared)
-        outputs = [
-            output if output.ndim == 2 + whole.ndim else pt.shape_padleft(output, 2)
+        outputs = [  # what depends on no draw or no row lacks that axis
+            pt.shape_padleft(output, 2 + whole.ndim - output.ndim)
             for output, whole in zip(outputs, self.outputs, strict=True)
         ]
         return [*variables.values(), *wires.values(), *elements.values()], outputs
 
     def _compile(self, inputs: list[TensorVariable], outputs: list[TensorVariable]) -> Any:
-        return pytensor.function(inputs, outputs, mode="FAST_COMPILE", on_unused_input="ignore", trust_input=True)
+        return pytensor.function(
+            inputs, outputs, mode="FAST_COMPILE", on_unused_input="ignore", trust_input=True
+        )
 
     def _arguments(
         self,
@@ -115,9 +129,8 @@ class Evaluator:
         rows: int,
         draws: int = 1,
     ) -> tuple[list[np.ndarray], tuple[int, int]]:
-        draws = max(
-            [len(variables[name]) for name in self.variables] + [len(values[key]) for key in self.keys] + [draws]
-        )
+        lengths = [len(variables[name]) for name in self.variables] + [len(values[key]) for key in self.keys]
+        draws = max([draws, *lengths])
         arguments = [np.asarray(variables[name], float)[:, None] for name in self.variables]
         for key in self.keys:
             value = np.asarray(values[key], float)

@@ -1,0 +1,109 @@
+"""What the developer wrote: the returned expression and the priors of a function, read from its source."""
+
+import ast
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Written:
+    """The source of one function: what it returns (``formula``), and variable -> its prior (``priors``).
+
+    ``formula`` is None where there is no source to read, or where several returns leave it open.
+    """
+
+    formula: str | None
+    priors: Mapping[str, str]
+
+
+def written(function: Callable[..., Any]) -> Written:
+    """Read a function's source: ``malloc_rate / eden_mb`` and ``{"malloc_rate": "Uniform(0, 5000)"}``."""
+    try:
+        source = inspect.getsource(function)
+        # inside another function the source is indented: a block around it makes it whole
+        text = f"if True:\n{source}" if source[0].isspace() else source
+        tree = ast.parse(text)
+    except (OSError, TypeError, SyntaxError):
+        return Written(None, {})
+    definitions = [
+        n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function.__name__
+    ]
+    if not definitions:
+        return Written(None, {})
+    definition = definitions[0]
+    calls = [(name, node) for node in ast.walk(definition) if (name := _variable(node)) is not None]
+    constants = _constants(function)
+    priors = {name: _prior(call, text, constants) for name, call in calls if isinstance(call, ast.Call)}
+    return Written(_formula(definition, text), priors)
+
+
+def _statements(definition: ast.AST) -> Iterator[ast.AST]:
+    """Walk a function's body without entering functions defined inside it."""
+    for child in ast.iter_child_nodes(definition):
+        yield child
+        if not isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            yield from _statements(child)
+
+
+def _formula(definition: ast.FunctionDef, text: str) -> str | None:
+    """Return the one returned expression; a name that is bound once stands for its value."""
+    body = [node for statement in definition.body for node in (statement, *_statements(statement))]
+    returned = [node.value for node in body if isinstance(node, ast.Return) and node.value is not None]
+    if len(returned) != 1:
+        return None
+    value = returned[0]
+    if isinstance(value, ast.Name):
+        bound = [
+            n for n in body if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id == value.id
+        ]
+        values = [n.value for n in body if isinstance(n, ast.Assign) and n.targets == bound]
+        value = values[0] if values else value
+    name = _variable(value)
+    return _segment(value, text) if name is None else name
+
+
+def _variable(node: ast.AST) -> str | None:
+    """Return the name in ``pm.Uniform("name", ...)``; None for anything else."""
+    first = node.args[0] if isinstance(node, ast.Call) and node.args else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+
+
+def _prior(call: ast.Call, text: str, constants: Mapping[str, float]) -> str:
+    """Return ``Uniform(0, 5000)`` for ``pm.Uniform("malloc_rate", 0, 5000)``, plain numbers put in."""
+    arguments = [_filled(argument, text, constants) for argument in call.args[1:]]
+    arguments += [f"{k.arg}={_filled(k.value, text, constants)}" for k in call.keywords if k.arg]
+    distribution = call.func.attr if isinstance(call.func, ast.Attribute) else _segment(call.func, text)
+    return f"{distribution}({', '.join(arguments)})"
+
+
+def _filled(node: ast.expr, text: str, constants: Mapping[str, float]) -> str:
+    """Return an expression with plain numbers in the place of their names."""
+    names = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+    if not names & constants.keys():
+        return _segment(node, text)
+    return ast.unparse(_Fill(constants).visit(copy.deepcopy(node)))
+
+
+class _Fill(ast.NodeTransformer):
+    def __init__(self, constants: Mapping[str, float]) -> None:
+        self.constants = constants
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Replace a known name by its number."""
+        return ast.Constant(self.constants[node.id]) if node.id in self.constants else node
+
+
+def _constants(function: Callable[..., Any]) -> dict[str, float]:
+    """Return the plain numbers that a function takes from around it."""
+    around = inspect.getclosurevars(function)
+    outside = {**around.globals, **around.nonlocals}
+    return {name: v for name, v in outside.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _segment(node: ast.expr, text: str) -> str:
+    """Return an expression as its author wrote it; one that takes several lines on one."""
+    written = ast.get_source_segment(text, node)
+    return ast.unparse(node) if written is None or "\n" in written else written
