@@ -249,9 +249,16 @@ class TestReplay:
         assert replay.truth(DEFAULT | {"young_mb": 4}) == math.inf
         assert replay.best()[0]["young_mb"] == 8
 
-    def test_too_few_repeats_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="has 2 repeats, needs more than the 2 to hold out"):
-            Replay([recorded(8, 0, 1.0), recorded(8, 1, 1.0)])
+    def test_configurations_with_too_few_repeats_are_left_out(self) -> None:
+        few = [recorded(4, 0, 1.0), recorded(4, 1, 1.0)]
+        assert DEFAULT | {"young_mb": 4} not in Replay([*self.RUNS, *few]).configurations
+        with pytest.raises(ValueError, match="none of 1 configurations has more repeats than the 2"):
+            Replay(few)
+
+    def test_the_truth_is_about_quiet_runs(self) -> None:
+        runs = [recorded(8, 0, 5.0), replace(recorded(8, 1, 90.0), disturbed=True), recorded(8, 2, 5.0)]
+        for seed in range(5):
+            assert Replay(runs, seed=seed).truth(runs[0].configuration) == 5.0
 
 
 class TestRecord:

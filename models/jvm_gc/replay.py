@@ -78,13 +78,14 @@ class Replay:
     Parameters
     ----------
     runs
-        Recorded runs, ``load()``'s unless given. Untouched collectors among them are left out.
+        Recorded runs, ``load()``'s unless given. Left out are untouched collectors, and configurations that
+        have not more repeats than are to be held out.
     seed
         Decides which repeats are held out and which of the others each call returns.
     held_out
         Repeats of each configuration that no call returns, and that ``truth`` is made of.
 
-    Raises ValueError when a configuration has not more repeats than are to be held out.
+    Raises ValueError when no configuration is left.
     """
 
     def __init__(self, runs: Iterable[Recorded] | None = None, *, seed: int = 0, held_out: int = 2) -> None:
@@ -96,13 +97,14 @@ class Replay:
         self._shown: dict[Key, Sequence[Recorded]] = {}
         self._held: dict[Key, Sequence[Recorded]] = {}
         for key, found in repeats.items():
-            if len(found) <= held_out:
-                raise ValueError(
-                    f"{dict(key)} has {len(found)} repeats, needs more than the {held_out} to hold out. "
-                    "Record more repeats or hold out fewer."
-                )
-            mixed = self._random.sample(found, len(found))
-            self._held[key], self._shown[key] = mixed[:held_out], mixed[held_out:]
+            if len(found) > held_out:
+                mixed = self._random.sample(found, len(found))
+                self._held[key], self._shown[key] = mixed[:held_out], mixed[held_out:]
+        if not self._shown:
+            raise ValueError(
+                f"none of {len(repeats)} configurations has more repeats than the {held_out} to hold out. "
+                "Record more repeats or hold out fewer."
+            )
 
     @property
     def configurations(self) -> list[dict[str, object]]:
@@ -120,10 +122,14 @@ class Replay:
         return dict(run.measurements)
 
     def truth(self, configuration: Mapping[str, object], name: str = "p99") -> float:
-        """Median of a measurement over the held-out repeats; a failed run counts as infinite."""
-        held = self._held[self._known(configuration)]
-        if not held:
+        """Median of a measurement over the held-out repeats, the quiet ones among them if there are any.
+
+        A failed run counts as infinite.
+        """
+        all_held = self._held[self._known(configuration)]
+        if not all_held:
             raise ValueError("no repeat was held out: make the Replay with held_out above 0.")
+        held = [run for run in all_held if not run.disturbed] or all_held
         values = [math.inf if run.error else run.measurements.get(name, math.nan) for run in held]
         return median(values)
 
