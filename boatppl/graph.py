@@ -115,7 +115,7 @@ class DAG(Structure):
     def evaluate_derived(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return a derived quantity ``(draw or 1, configuration, *dims)`` from the quantities before it."""
         evaluator = self.derived[name]
-        n = max([values[key.name].shape[1] for key in evaluator.keys] + [1])
+        n = next((n for key in evaluator.keys if (n := values[key.name].shape[1]) != 1), 1)
         rows = every_row(n, evaluator.over, self.sizes)
         wires = arrive(values, evaluator.keys, self.sources, rows)
         [result] = evaluator({}, wires, rows.elements, len(rows))

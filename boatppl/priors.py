@@ -20,9 +20,8 @@ from boatppl.node import Node
 from boatppl.words import ModelError
 
 DRAWS, CONFIGURATIONS, SEED = 64, 32, 20170403  # of the prior predictive that freezes the scales
-INTERPRETED = Mode(
-    "py", optimizer=None
-)  # for graphs that are evaluated once: nothing is rewritten or compiled
+# for graphs that are evaluated once: nothing is rewritten or compiled
+INTERPRETED = Mode("py", optimizer=None)
 
 
 def prior_scale(transformed: np.ndarray) -> float:

@@ -54,7 +54,7 @@ def _pick(value: np.ndarray, dims: tuple[str, ...], remaining: tuple[str, ...], 
     indexed, order = _split(dims, remaining)
     moved = np.transpose(value, [0, 1, *(2 + axis for axis in order)])
     # a quantity of one configuration (data) is the same at every row
-    configuration = rows.configuration if moved.shape[1] > 1 else np.zeros_like(rows.configuration)
+    configuration = np.zeros_like(rows.configuration) if moved.shape[1] == 1 else rows.configuration
     where: tuple[Any, ...] = (slice(None), configuration, *(rows.elements[dim] for dim in indexed))
     return moved[where]
 

@@ -2,23 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from boatppl.graph import DAG, NodeGraph, ResidualInput
 from boatppl.rows import Rows, arrive, every_row
 from boatppl.transform import Transform
+from boatppl.trial import MeasurementError, Trial
 from boatppl.wiring import Key
+from boatppl.words import ModelError, listed
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
     """The rows of one node.
 
-    Shapes: ``y (row,)`` on the transformed scale, ``natural (row,)`` in the node's unit, ``Z (row, column)``, ``groups
-    (column,)`` the input of each column, ``wires`` key -> ``(row, *dims)``, ``trials (row,)`` their numbers.
-    ``unused`` says why trials with a measurement gave no row: reason -> trial numbers.
+    Shapes: ``y (row,)`` on the transformed scale, ``natural (row,)`` in the node's unit, ``Z (row, column)``,
+    ``groups (column,)`` the input of each column, ``wires`` key -> ``(row, *dims)``, ``trials (row,)`` their
+    numbers. ``unused`` says why measured rows are not here: reason -> the trial number of each such row.
     """
 
     node: NodeGraph
@@ -42,7 +43,10 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What the trials returned, as quantities: name -> ``(1, trial, *dims)``, NaN where missing."""
+    """What trials returned: ``numbers (trial,)``, ``unit (trial, coordinate)``, contexts by name.
+
+    ``values`` has every quantity, name -> ``(1, trial, *dims)``, NaN where it is missing.
+    """
 
     numbers: np.ndarray
     unit: np.ndarray
@@ -50,22 +54,52 @@ class Measured:
     values: Mapping[str, np.ndarray]
 
 
-def measured(model: DAG, trials: Sequence[Any]) -> Measured:
-    """Collect the measurements of finished trials (objects with number, configuration, context and measurements)."""
+def measured(model: DAG, trials: Sequence[Trial]) -> Measured:
+    """Collect the measurements of finished trials.
+
+    Raises
+    ------
+    ModelError
+        For a trial without a context of the space.
+    MeasurementError
+        For a measurement of another shape than its node's.
+    """
     numbers = np.array([trial.number for trial in trials], np.int64)
     unit = model.space.encode([trial.configuration for trial in trials])
-    contexts = {
-        name: np.array([float(trial.context[name]) for trial in trials]) for name in model.space.contexts
-    }
-    values = dict(model.inputs(unit, contexts)) if len(trials) else {}
-    for name in model.nodes if len(trials) else ():
-        shape = tuple(model.sizes[dim] for dim in model.sources[name].dims)
-        column = [np.broadcast_to(trial.measurements.get(name, np.nan), shape) for trial in trials]
-        values[name] = np.array(column, float)[None]
-    for name in model.order if len(trials) else ():
+    contexts = {name: np.array([_context(trial, name) for trial in trials]) for name in model.space.contexts}
+    values = model.inputs(unit, contexts)
+    for name in model.nodes:
+        shape = model.sources[name].shape
+        column = [_measurement(trial, name, shape) for trial in trials]
+        values[name] = np.array(column, float).reshape(1, len(trials), *shape)
+    for name in model.order:
         if name in model.derived:
             values[name] = model.evaluate_derived(name, values)
     return Measured(numbers, unit, contexts, values)
+
+
+def _context(trial: Trial, name: str) -> float:
+    if name not in trial.context:
+        raise ModelError(
+            f"trial {trial.number} has no value of the context {name!r}; leave it out, or give it one."
+        )
+    return float(trial.context[name])
+
+
+def _measurement(trial: Trial, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return what a trial measured of a node ``shape``, NaN where nothing."""
+    if name not in trial.measurements:
+        return np.full(shape, np.nan)
+    value = np.asarray(trial.measurements[name], float)
+    if value.shape != shape:
+        raise MeasurementError(
+            f"trial {trial.number} measured {name} with shape {value.shape}, expected {shape}: a value for "
+            "each element of the node's dims, NaN for missing ones."
+        )
+    return value
+
+
+# -- the residual's inputs --------------------------------------------------------------
 
 
 def residual_features(
@@ -79,48 +113,62 @@ def residual_features(
 ) -> np.ndarray:
     """Return the residual's inputs ``(draw or 1, row, column)``, each scaled to about [0, 1]."""
     columns = [
-        _feature(model, node, item, values, unit, contexts, transforms, rows) for item in node.inputs
+        _of_space(model, node, item.name, unit, contexts, rows)
+        if item.kind in ("parameter", "context")
+        else _of_quantity(model, node, item, values, transforms, rows)
+        for item in node.inputs
     ]
-    draws = max([len(column) for column in columns] + [1])
-    shaped = [np.broadcast_to(c, (draws, len(rows), c.shape[-1])) for c in columns]
-    return np.concatenate(shaped, axis=-1) if shaped else np.zeros((1, len(rows), 0))
+    draws = max([len(column) for column in columns], default=1)
+    shaped = [np.broadcast_to(column, (draws, len(rows), column.shape[-1])) for column in columns]
+    return np.concatenate([np.zeros((draws, len(rows), 0)), *shaped], axis=-1)
 
 
-def _feature(
+def _of_space(
+    model: DAG, node: NodeGraph, name: str, unit: np.ndarray, contexts: Mapping[str, np.ndarray], rows: Rows
+) -> np.ndarray:
+    """Return a parameter's or context's columns ``(1, row, column)``, as the space scales them."""
+    features = model.space.features(unit, name, contexts)[None]  # (1, configuration, column)
+    dims = model.sources[name].dims
+    if dims and dims[0] in node.node.over:  # one share of a simplex for each element
+        return features[:, rows.configuration, rows.elements[dims[0]], None]
+    return features[:, rows.configuration]
+
+
+def _of_quantity(
     model: DAG,
     node: NodeGraph,
     item: ResidualInput,
     values: Mapping[str, np.ndarray],
-    unit: np.ndarray,
-    contexts: Mapping[str, np.ndarray],
     transforms: Mapping[str, Transform],
     rows: Rows,
 ) -> np.ndarray:
-    source = model.sources[item.name]
-    remaining = tuple(dim for dim in source.dims if dim not in node.node.over)
-    if item.kind in ("parameter", "context"):
-        features = model.space.features(unit, item.name, contexts)[None]  # (1, configuration, column)
-        if source.dims and not remaining:  # one share of a simplex for each element
-            return features[:, rows.configuration, rows.elements[source.dims[0]], None]
-        return features[:, rows.configuration]
-    [value] = arrive(values, [Key(item.name, remaining)], model.sources, rows).values()
+    """Return a node's or data's columns ``(draw or 1, row, column)``: transformed, by its frozen scale."""
+    [value] = arrive(values, [_key(model, node, item.name)], model.sources, rows).values()
     if item.kind == "node":
         value = transforms[item.name].forward(value)
     scaled = (value - item.center) / item.width
-    return scaled.reshape(*scaled.shape[:2], -1)
+    return scaled.reshape(*scaled.shape[:2], int(np.prod(scaled.shape[2:])))
+
+
+def _key(model: DAG, node: NodeGraph, name: str) -> Key:
+    """Return how a quantity arrives at a node."""
+    return Key(name, tuple(dim for dim in model.sources[name].dims if dim not in node.node.over))
 
 
 def feature_groups(model: DAG, node: NodeGraph) -> np.ndarray:
-    """Return the input number of each residual column ``(column,)``: a vector's or categorical's columns share one."""
+    """Return the input number of each residual column ``(column,)``; a vector's or choice's share one."""
     widths = []
     for item in node.inputs:
-        dims = [dim for dim in model.sources[item.name].dims if dim not in node.node.over]
-        whole = len(dims) == len(model.sources[item.name].dims)
+        key = _key(model, node, item.name)
+        whole = key.dims == model.sources[item.name].dims
         if item.kind in ("parameter", "context"):
-            widths.append(model.space.feature_columns(item.name) if whole or dims else 1)
+            widths.append(model.space.feature_columns(item.name) if whole else 1)
         else:
-            widths.append(int(np.prod([model.sizes[dim] for dim in dims])))
+            widths.append(int(np.prod(model.wiring.shape(key))))
     return np.repeat(np.arange(len(widths)), widths).astype(np.int64)
+
+
+# -- tables -----------------------------------------------------------------------------
 
 
 def tables(model: DAG, data: Measured) -> dict[str, Table]:
@@ -133,34 +181,26 @@ def transform_of(model: DAG, name: str, data: Measured) -> Transform:
     """Return the node's transform; a node without a parametric part is standardised by its measurements."""
     node = model.nodes[name].node
     transform = Transform(node.transform)
-    if not node.standardised or name not in data.values:
+    if not node.standardised:
         return transform
     values = transform.forward(data.values[name])
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return transform
-    spread = float(np.std(values)) if len(values) > 1 else 0.0
-    return replace(transform, location=float(np.mean(values)), spread=spread or max(abs(float(np.mean(values))), 1.0))
+    mean, spread = float(np.mean(values)), float(np.std(values)) if len(values) > 1 else 0.0
+    return replace(transform, location=mean, spread=spread or max(abs(mean), 1.0))
 
 
 def _table(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str, Transform]) -> Table:
-    over, transform = node.node.over, transforms[node.name]
-    rows = every_row(len(data.numbers), over, model.sizes)
-    if len(data.numbers) == 0:
-        wires = {
-            key: np.zeros((0, *(model.sizes[dim] for dim in key.dims))) for key in node.evaluator.keys
-        }
-        groups = feature_groups(model, node)
-        nothing = np.zeros(0)
-        return Table(node, transform, nothing, nothing, np.zeros((0, len(groups))), groups, wires, rows, rows.configuration, {})
+    transform = transforms[node.name]
+    rows = every_row(len(data.numbers), node.node.over, model.sizes)
     natural = data.values[node.name].reshape(-1)
-    wires = arrive(data.values, node.evaluator.keys, model.sources, rows)
-    Z = residual_features(model, node, data.values, data.unit, data.contexts, transforms, rows)[0]
     y = transform.forward(natural)
-    there = np.isfinite(natural) & np.isfinite(y)
-    complete = there & np.isfinite(Z).all(axis=-1)
+    wires = arrive(data.values, node.evaluator.keys, model.sources, rows)
+    [Z] = residual_features(model, node, data.values, data.unit, data.contexts, transforms, rows)
+    there, complete = np.isfinite(natural), np.isfinite(y) & np.isfinite(Z).all(axis=-1)
     for value in wires.values():
-        complete &= np.isfinite(value[0].reshape(len(rows), -1)).all(axis=-1)
+        complete &= _finite(value[0])
     return Table(
         node,
         transform,
@@ -175,13 +215,43 @@ def _table(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str,
     )
 
 
-def _unused(model: DAG, node: NodeGraph, data: Measured, rows: Rows, dropped: np.ndarray) -> dict[str, tuple[int, ...]]:
-    """Say which missing parent took which trials' rows out of the fit."""
-    found: dict[str, tuple[int, ...]] = {}
-    for name in model.origins([*model.parents(node.name)]):
-        if model.sources[name].kind == "node":
-            missing = ~np.isfinite(data.values[name][0].reshape(len(data.numbers), -1)).all(axis=-1)
-            numbers = data.numbers[np.unique(rows.configuration[dropped & missing[rows.configuration]])]
-            if len(numbers):
-                found[f"{name} missing"] = tuple(int(number) for number in numbers)
-    return found
+def _finite(value: np.ndarray) -> np.ndarray:
+    """Return where ``(row, ...)`` is finite throughout, ``(row,)``."""
+    return np.isfinite(value).all(axis=tuple(range(1, value.ndim)))
+
+
+def _unused(
+    model: DAG, node: NodeGraph, data: Measured, rows: Rows, dropped: np.ndarray
+) -> dict[str, tuple[int, ...]]:
+    """Say why measured rows are not used: reason -> the trial number of each."""
+    missing, broken = _causes(model, node, data, rows)
+    found: dict[str, list[int]] = {}
+    for row in np.flatnonzero(dropped):
+        absent = [name for name, at in missing.items() if at[row]]
+        odd = [name for name, at in broken.items() if at[row]]
+        reason = f"{listed(absent)} missing" if absent else f"{listed(odd)} not finite"
+        if not absent and not odd:
+            reason = f"outside the domain of transform {node.node.transform!r}"
+        found.setdefault(reason, []).append(int(data.numbers[rows.configuration[row]]))
+    return {reason: tuple(numbers) for reason, numbers in found.items()}
+
+
+def _causes(
+    model: DAG, node: NodeGraph, data: Measured, rows: Rows
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return at which rows ``(row,)`` each node is missing, and each derived quantity has no finite value."""
+    missing: dict[str, np.ndarray] = {}
+    broken: dict[str, np.ndarray] = {}
+    for name in model.parents(node.name):
+        kind = model.sources[name].kind
+        if kind == "node":
+            [value] = arrive(data.values, [_key(model, node, name)], model.sources, rows).values()
+            missing[name] = ~_finite(value[0])
+        elif kind in ("derived", "shared"):
+            for origin in model.origins([name]):
+                if model.sources[origin].kind == "node":
+                    missing.setdefault(origin, ~_finite(data.values[origin][0])[rows.configuration])
+        if kind == "derived":
+            [value] = arrive(data.values, [_key(model, node, name)], model.sources, rows).values()
+            broken[name] = ~_finite(value[0])
+    return missing, broken

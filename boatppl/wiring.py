@@ -95,8 +95,9 @@ class Wiring:
         expression = _run(part, part.function, self)
         if isinstance(part, Shared):
             self.shared[part.name] = expression
-        of_noise = isinstance(part, Node) and inspect.isfunction(part.noise)
-        return Graph(part, expression, _run(part, part.noise, self) if of_noise else None)
+        if isinstance(part, Node) and inspect.isfunction(part.noise):
+            return Graph(part, expression, _run(part, part.noise, self, "its noise function"))
+        return Graph(part, expression, None)
 
     def arrive(self, name: str, over: tuple[str, ...]) -> TensorVariable:
         """Return what arrives for the wire ``name`` at a function written for one element of ``over``."""
@@ -134,7 +135,9 @@ class Wiring:
         return found
 
 
-def _run(part: Node | Derived | Shared, function: Callable[..., Any], wiring: Wiring) -> TensorVariable:
+def _run(
+    part: Node | Derived | Shared, function: Callable[..., Any], wiring: Wiring, what: str = "its function"
+) -> TensorVariable:
     """Run a developer's function inside the current PyMC model and return its expression."""
     names = tuple(inspect.signature(function).parameters)
     try:
@@ -153,9 +156,7 @@ def _run(part: Node | Derived | Shared, function: Callable[..., Any], wiring: Wi
         raise ModelError(
             f"{part!r}: {error} Every unknown of a block has a name of its own: rename one."
         ) from error
-    if inspect.isfunction(getattr(part, "noise", None)) and function is part.noise:
-        return _checked(part, "the noise function", result, names, wiring)
-    return _checked(part, "it", result, names, wiring)
+    return _checked(part, what, result, names, wiring)
 
 
 def _checked(
