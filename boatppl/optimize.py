@@ -47,15 +47,16 @@ def optimize(
     Parameters
     ----------
     run
-        A callable from a configuration (dict) to one number or a dict of measurements, or a :class:`boatppl.Command`.
-        A run that raises, or returns what is no measurement, is a failed trial; the study goes on.
+        A callable from a configuration (dict) to one number or a dict of measurements, or a
+        :class:`boatppl.Command`. A run that raises, or returns what is no measurement, is a failed trial; the
+        study goes on.
     model
         A :class:`DAGModel`, or a :class:`Space` alone for the generic tuner.
     minimize, maximize
         The node or derived quantity to optimise: one of the two.
     n_trials
-        How many trials the study holds at the end, those of an earlier session included; control and confirmation runs are
-        counted apart.
+        How many trials the study holds at the end, those of an earlier session included; control and
+        confirmation runs are counted apart.
     budget
         Wall time: seconds, a timedelta, or ``"30min"``, ``"2h"``, ``"90s"``. No trial starts after it.
     storage, name, random_seed, n_initial
@@ -144,7 +145,7 @@ class _Loop:
                 if compiling is not None and self.study.modelled_next:
                     compiling.join()
                 self.progress.status("choosing the next configuration")
-                self.trial(self.study.ask(context=self._context()))
+                self.trial(self.study.ask_one(context=self._context()))
                 if control_every and self.study.n_counted % control_every == 0:
                     self.repeat(self.study.space.default, "control")
         except KeyboardInterrupt:

@@ -1,4 +1,5 @@
-"""What a person sees while it runs: a line for every trial, and what is going on now where there is a terminal."""
+"""What a person sees while it runs: a line for every trial, and what is going on now where there is a
+terminal."""
 
 import sys
 from typing import Any, TextIO
@@ -50,7 +51,9 @@ class Progress:
     def _titles(self) -> str:
         goal = self.study.goal.name
         cells = [f"{name[:10]:>10}" for name in self.study.space.names]
-        return f"{'#':>3} {'':9}{' '.join(cells)}  {'predicted ' + goal:>24} {'measured':>10} {'best':>10}  why"
+        return (
+            f"{'#':>3} {'':9}{' '.join(cells)}  {'predicted ' + goal:>24} {'measured':>10} {'best':>10}  why"
+        )
 
     def _line(self, trial: Trial) -> str:
         cells = [f"{shown(trial.configuration[name]):>10}" for name in self.study.space.names]

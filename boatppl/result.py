@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from boatppl.study import Best, Study
+from boatppl.incumbent import Best
+from boatppl.study import Study
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The end of a session of :func:`optimize`; the study goes on from here with ``optimize`` or ask and tell."""
+    """The end of a session of :func:`optimize`; the study goes on from here with ``optimize`` or ask and
+    tell."""
 
     study: Study
     stopped: str
@@ -49,4 +51,8 @@ class Result:
         return self.study.posterior
 
     def __repr__(self) -> str:
-        return "\n".join(self.study.sentences(self.best) + [f"stopped: {self.stopped}"])
+        study = self.study
+        unit = getattr(study.model.parts[study.goal.name], "unit", None)
+        return "\n".join(
+            [*self.best.sentences(study.goal.name, unit), *study.unused(), f"stopped: {self.stopped}"]
+        )

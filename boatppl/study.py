@@ -3,7 +3,6 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,34 +11,16 @@ import xarray as xr
 from boatppl.dag import DAGModel, generic_model
 from boatppl.datatree import tree
 from boatppl.fit import Inference
+from boatppl.incumbent import Best, better, forecast, incumbent, noise_free, summary
 from boatppl.infer import LONG, SHORT, Chains
 from boatppl.predict import predictive
-from boatppl.propagate import Posterior
 from boatppl.space import Space
 from boatppl.storage import open_storage
-from boatppl.suggest import Goal, Suggestion, noise_free, suggest, summary
+from boatppl.suggest import Goal, suggest
 from boatppl.table import Measured, measured
 from boatppl.transform import Transform
 from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
 from boatppl.words import ModelError, listed, nearest
-
-
-@dataclass(frozen=True)
-class Best:
-    """The incumbent: the measured configuration that is best by the posterior.
-
-    ``value`` is the posterior median of the noise-free objective there with its 90 % ``interval``; ``measured`` the mean of
-    what runs at this configuration returned (``trials``); ``default`` the noise-free value of the default configuration;
-    ``ratio`` the 5, 50 and 95 % points of how many times better than the default.
-    """
-
-    configuration: Mapping[str, Any]
-    value: float
-    interval: tuple[float, ...]
-    measured: float | None
-    default: float
-    ratio: tuple[float, ...]
-    trials: tuple[int, ...]
 
 
 class Study:
@@ -48,7 +29,8 @@ class Study:
     Parameters
     ----------
     model
-        A :class:`DAGModel`, or a :class:`Space` alone: then the model is generic (one node over all parameters).
+        A :class:`DAGModel`, or a :class:`Space` alone: then the model is generic (one node over all
+        parameters).
     minimize, maximize
         The name of the node or derived quantity to optimise: one of the two.
     storage
@@ -87,31 +69,32 @@ class Study:
         self.name = name
         self.storage = open_storage(storage)
         direction = "maximize" if self.goal.maximize else "minimize"
-        self.storage.open_study(name, objective=self.goal.name, direction=direction, space=self.space.fingerprint())
+        self.storage.open_study(
+            name, objective=self.goal.name, direction=direction, space=self.space.fingerprint()
+        )
         self.random_seed = self._seed(random_seed)
         self.n_initial = default_n_initial(self.model, self.generic) if n_initial is None else int(n_initial)
         self.trials: Trials = self.storage.trials(name)
         self._inference = Inference(self.model, self.random_seed)
         self._design: list[dict[str, Any]] | None = None
 
-    # -- ask and tell -------------------------------------------------------------------------------------------------
+    # -- ask and tell
+    # -------------------------------------------------------------------------------------------------
 
-    def ask(
-        self, n: int | None = None, *, context: Mapping[str, Any] | None = None
-    ) -> Trial | list[Trial]:
+    def ask(self, n: int | None = None, *, context: Mapping[str, Any] | None = None) -> Trial | list[Trial]:
         """Return the next trial to run, or ``n`` of them; each is stored as RUNNING before it is handed out.
 
-        ``context`` gives every context variable of the space. Trials asked for and not yet told are pending: later
-        suggestions take them into account.
+        ``context`` gives every context variable of the space. Trials asked for and not yet told are pending:
+        later suggestions take them into account.
         """
         if n is not None:
-            return [self._ask(context) for _ in range(n)]
-        return self._ask(context)
+            return [self.ask_one(context=context) for _ in range(n)]
+        return self.ask_one(context=context)
 
-    def _ask(self, context: Mapping[str, Any] | None) -> Trial:
+    def ask_one(self, *, context: Mapping[str, Any] | None = None) -> Trial:
+        """Return the next trial to run, as :meth:`ask` does without a count."""
         known = self.space.validate_context(context)
-        number = self.trials.next_number
-        configuration, origin, suggestion = self._next(number, known)
+        configuration, origin, suggestion = self._next(self.trials.next_number, known)
         return self.start(configuration, origin, suggestion, known)
 
     def start(
@@ -145,9 +128,9 @@ class Study:
     ) -> Trial:
         """Store what a run measured: of a trial that was asked for, or of a configuration run elsewhere.
 
-        ``measurements`` is a dict from node names to numbers (or vectors along the node's dims), or one number for the
-        objective. Nodes may be missing; names that the model does not know are kept for later models. Telling twice with
-        equal values changes nothing; with different ones it raises.
+        ``measurements`` is a dict from node names to numbers (or vectors along the node's dims), or one
+        number for the objective. Nodes may be missing; names that the model does not know are kept for later
+        models. Telling twice with equal values changes nothing; with different ones it raises.
         """
         values = self._validated(measurements)
         if not isinstance(trial, Trial):
@@ -172,7 +155,8 @@ class Study:
 
     def _validated(self, raw: Any) -> dict[str, Any]:
         shapes = {
-            name: tuple(self.model.sizes[dim] for dim in self.model.sources[name].dims) for name in self.model.nodes
+            name: tuple(self.model.sizes[dim] for dim in self.model.sources[name].dims)
+            for name in self.model.nodes
         }
         values = validate_measurements(raw, shapes, self.goal.name)
         for name, value in values.items():
@@ -181,13 +165,17 @@ class Study:
                 there = np.asarray(value)[np.isfinite(value)]
                 if not np.isfinite(transform.forward(there)).all():
                     raise MeasurementError(
-                        f"{name} was measured as {value}, but its transform {transform.kind!r} needs values {transform.domain}."
+                        f"{name} was measured as {value}, but its transform {transform.kind!r} needs values "
+                        f"{transform.domain}."
                     )
         return values
 
-    # -- choosing -----------------------------------------------------------------------------------------------------
+    # -- choosing
+    # -----------------------------------------------------------------------------------------------------
 
-    def _next(self, number: int, context: Mapping[str, Any]) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
+    def _next(
+        self, number: int, context: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
         planned = [t for t in self.trials if t.origin in ("default", "design")]
         if not any(t.origin == "default" for t in planned) and not self._was_run(self.space.default):
             return self.space.default, "default", None
@@ -197,7 +185,8 @@ class Study:
 
     @property
     def modelled_next(self) -> bool:
-        """Whether the next suggestion comes from the posterior: the initial trials are there and one has an objective."""
+        """Whether the next suggestion comes from the posterior: the initial trials are there and one has an
+        objective."""
         measured_once = any(self.objective_of(trial) is not None for trial in self.trials.finished)
         return self.n_counted + len(self.trials.running) >= self.n_initial and measured_once
 
@@ -225,7 +214,9 @@ class Study:
     def _usable(self) -> list[Trial]:
         return [t for t in self.trials.finished if t.measurements]
 
-    def _suggested(self, number: int, context: Mapping[str, Any]) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    def _suggested(
+        self, number: int, context: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], str, dict[str, Any]]:
         data = self._data()
         posterior = self._inference.posterior(data, SHORT)
         pending = self.space.encode([t.configuration for t in self.trials.running])
@@ -242,31 +233,8 @@ class Study:
             contexts=context,
         )
         [configuration] = self.space.decode(found.unit[None])
-        return configuration, "suggested", self._why(posterior, found, context)
-
-    def _why(self, posterior: Posterior, found: Suggestion, context: Mapping[str, Any]) -> dict[str, Any]:
-        """What is known before the run: the prediction of a measurement, expected gain and its probability."""
-        incumbent = self._incumbent(posterior, context)
-        unit = np.concatenate([found.unit[None], incumbent[None]])
-        draws = noise_free(posterior, self.goal, unit, self.random_seed, context)
-        gain = self.goal.sign * (draws[:, 1] - draws[:, 0])
-        measured = predictive(
-            posterior, found.unit[None], context, self.random_seed, noise=True, target=self.goal.name
-        )
-        low, median, high = summary(measured[self.goal.name][:, 0])
-        return {
-            "predicted": {"low": low, "median": median, "high": high},
-            "expected_gain": float(np.mean(np.maximum(gain, 0.0))),
-            "probability": float(np.mean(gain > 0.0)),
-            "evaluated": found.evaluated,
-            "verdicts": {block.density.block.name: str(block.verdict) for block in posterior.blocks},
-        }
-
-    def _incumbent(self, posterior: Posterior, context: Mapping[str, Any] | None = None) -> np.ndarray:
-        """The measured configuration (unit row) with the best posterior median of the noise-free objective."""
-        rows = np.unique(self._data().unit, axis=0)
-        draws = noise_free(posterior, self.goal, rows, self.random_seed, context)
-        return rows[np.nanargmin(self.goal.sign * np.nanmedian(draws, axis=0))]
+        known = forecast(posterior, self.goal, found.unit, data.unit, self.random_seed, context)
+        return configuration, "suggested", known | {"evaluated": found.evaluated}
 
     def _data(self) -> Measured:
         return measured(self.model, [t for t in self._usable() if self._has_context(t)])
@@ -280,11 +248,16 @@ class Study:
     def _seed(self, random_seed: int | None) -> int:
         kept = self.storage.get_setting(self.name, "random_seed")
         if kept is None:
-            kept = int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else int(random_seed)
+            kept = (
+                int(np.random.SeedSequence().generate_state(1)[0])
+                if random_seed is None
+                else int(random_seed)
+            )
             self.storage.set_setting(self.name, "random_seed", kept)
         return int(kept if random_seed is None else random_seed)
 
-    # -- looking ------------------------------------------------------------------------------------------------------
+    # -- looking
+    # ------------------------------------------------------------------------------------------------------
 
     def predict(
         self,
@@ -295,8 +268,9 @@ class Study:
     ) -> xr.Dataset:
         """Return draws of every node at some configurations, dims ``(sample, configuration, *node dims)``.
 
-        ``noise=True``: of what a run would measure. ``noise=False``: of the quantity itself, run-to-run variation averaged
-        out within each draw. Draws are joint over configurations, so differences between them are meaningful.
+        ``noise=True``: of what a run would measure. ``noise=False``: of the quantity itself, run-to-run
+        variation averaged out within each draw. Draws are joint over configurations, so differences between
+        them are meaningful.
         """
         rows = [configurations] if isinstance(configurations, Mapping) else list(configurations)
         unit = self.space.encode([self.space.validate(row, strict=False) for row in rows])
@@ -305,10 +279,14 @@ class Study:
         values = predictive(posterior, unit, known, self.random_seed, noise=noise)
         return xr.Dataset(
             {
-                name: (("sample", "configuration", *self.model.sources[name].dims), value, {"unit": self._unit(name)})
+                name: (
+                    ("sample", "configuration", *self.model.sources[name].dims),
+                    value,
+                    {"unit": self._unit(name)},
+                )
                 for name, value in values.items()
             },
-            coords={dim: names for dim, names in self.model.coords.items()},
+            coords=dict(self.model.coords),
         )
 
     def _unit(self, name: str) -> str:
@@ -319,38 +297,44 @@ class Study:
         """The long posterior with its verdict: a child per node that ArviZ takes as it is."""
         return self.sample()
 
-    def sample(self, draws: int = LONG.draws, tune: int = LONG.tune, chains: int = LONG.chains) -> xr.DataTree:
-        """Sample the posterior given every measurement so far, and return it as one tree with a child per node."""
+    def sample(
+        self, draws: int = LONG.draws, tune: int = LONG.tune, chains: int = LONG.chains
+    ) -> xr.DataTree:
+        """Sample the posterior given every measurement so far, and return it as one tree with a child per
+        node."""
         length = Chains(draws, tune, chains)
         return tree(self._inference.posterior(self._data(), length), self.random_seed)
 
     @property
     def best(self) -> Best:
-        """The incumbent: the measured configuration that is best by the posterior, not by the luckiest measurement."""
+        """The incumbent: the measured configuration that is best by the posterior."""
         data = self._data()
         if not len(data.numbers):
-            raise ModelError("no trial of this study has a measurement yet, so there is no best configuration.")
+            raise ModelError(
+                "no trial of this study has a measurement yet, so there is no best configuration."
+            )
         posterior = self._inference.posterior(data, SHORT)
-        context = self._last_context()
-        unit = self._incumbent(posterior, context)
-        rows = np.concatenate([unit[None], self.space.encode([self.space.default])])
+        used = [trial for trial in self._usable() if self._has_context(trial)]
+        context = dict(used[-1].context)
+        unit = incumbent(posterior, self.goal, data.unit, self.random_seed, context)
+        rows = np.stack([unit, self.space.encode([self.space.default])[0]])
         draws = noise_free(posterior, self.goal, rows, self.random_seed, context)
-        used = [t for t in self._usable() if self._has_context(t)]
-        same = [t for t, row in zip(used, data.unit, strict=True) if np.allclose(row, unit)]
+        same = [trial for trial, row in zip(used, data.unit, strict=True) if np.allclose(row, unit)]
         values = [value for value in map(self.objective_of, same) if value is not None]
-        ratio = draws[:, 1] / draws[:, 0] if not self.goal.maximize else draws[:, 0] / draws[:, 1]
+        low, middle, high = summary(draws[:, 0])
         return Best(
             configuration=same[0].configuration,
-            value=float(np.nanmedian(draws[:, 0])),
-            interval=tuple(summary(draws[:, 0])[::2]),
+            value=middle,
+            interval=(low, high),
             measured=float(np.mean(values)) if values else None,
-            default=float(np.nanmedian(draws[:, 1])),
-            ratio=tuple(summary(ratio)),
-            trials=tuple(t.number for t in same),
+            default=summary(draws[:, 1])[1],
+            ratio=better(draws, self.goal),
+            trials=tuple(trial.number for trial in same),
         )
 
     def objective_of(self, trial: Trial) -> float | None:
-        """The objective as a trial measured it (a derived one computed from what was measured); None where it is missing."""
+        """The objective as a trial measured it (a derived one computed from what was measured); None where it
+        is missing."""
         if self.goal.name in self.model.nodes:
             value = trial.measurements.get(self.goal.name)
             return None if value is None else float(value)
@@ -368,30 +352,13 @@ class Study:
             return max(values) if self.goal.maximize else min(values)
         return self.best.value
 
-    def sentences(self, best: Best) -> list[str]:
-        """The result as a person wants to read it."""
-        unit = f" {self._unit(self.goal.name)}".rstrip()
-        times = best.ratio[1]
-        lines = [
-            f"{self.goal.name} {best.value:.4g}{unit} against {best.default:.4g}{unit} with the default: {times:.2g}x better "
-            f"(90 % sure of {best.ratio[0]:.2g}-{best.ratio[2]:.2g}x)",
-            ", ".join(f"{name} {value}" for name, value in best.configuration.items()),
-        ]
-        if best.measured is not None:
-            runs = len(best.trials)
-            lines.append(f"measured {best.measured:.4g}{unit} in {runs} run{'s' if runs > 1 else ''}; noise-free 90 % interval "
-                         f"{best.interval[0]:.4g}-{best.interval[1]:.4g}{unit}")
-        return lines + self.unused()
-
-    def _last_context(self) -> dict[str, Any]:
-        return dict(self._usable()[-1].context) if self.space.contexts else {}
-
     def recommend(self) -> Best:
         """Return the configuration to use: the incumbent of the posterior."""
         return self.best
 
     def unused(self) -> list[str]:
-        """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause missing``."""
+        """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause
+        missing``."""
         posterior = self._inference.posterior(self._data(), SHORT)
         lines = []
         for name, draws in posterior.nodes.items():
@@ -423,11 +390,11 @@ def _check_goal(model: DAGModel, goal: Goal) -> None:
     known = [*model.nodes, *model.derived]
     if goal.name not in known:
         raise ModelError(
-            f"the objective {goal.name!r} is no node or derived quantity of the model.{nearest(goal.name, known)} "
-            f"Known: {listed(known)}."
+            f"the objective {goal.name!r} is no node or derived quantity of the model."
+            f"{nearest(goal.name, known)} Known: {listed(known)}."
         )
     if model.sources[goal.name].dims:
         raise ModelError(
-            f"the objective {goal.name!r} is a vector along {model.sources[goal.name].dims}; expected one number. Reduce it "
-            f"with a @boat.derived, such as `return {goal.name}.max()`."
+            f"the objective {goal.name!r} is a vector along {model.sources[goal.name].dims}; expected one "
+            f"number. Reduce it with a @boat.derived, such as `return {goal.name}.max()`."
         )

@@ -1,6 +1,6 @@
 """From a posterior to the next configuration: acquisition by the draws, searched over the space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from boatppl.acquisition import (
     shares,
     smoothing,
 )
-from boatppl.predict import predictive
 from boatppl.propagate import Luck, Posterior
 from boatppl.search import Exhausted, maximise
 
@@ -45,8 +44,9 @@ class Suggestion:
 class Improvement:
     """Log expected improvement over each draw's own incumbent, as a function of the configuration.
 
-    Every draw samples the residuals jointly at the contenders (the best runs) and the pending configurations; its
-    incumbent is its own best noise-free value there (Letham et al. 2019), so pending trials are respected.
+    Every draw samples the residuals jointly at the contenders (the best runs) and the pending configurations;
+    its incumbent is its own best noise-free value there (Letham et al. 2019), so pending trials are
+    respected.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class Improvement:
         return average(each), self.posterior.pullback(forward, self.luck, d_mean, d_variance)
 
     def single_draw_starts(self, unit: np.ndarray, n: int) -> np.ndarray:
-        """Return the minimisers ``(n, coordinate)`` of ``n`` single draws among candidates (BOAT's Thompson step)."""
+        """Return the minimisers ``(n, coordinate)`` of ``n`` single draws among candidates (BOAT's Thompson
+        step)."""
         _, mean, variance = self._moments(unit)
         rng = np.random.default_rng(len(unit))
         path = mean + np.sqrt(variance) * rng.normal(size=(len(mean), 1))
@@ -119,8 +120,8 @@ def suggest(
 ) -> Suggestion:
     """Return the configuration with the largest expected improvement.
 
-    ``run``, ``pending``, ``avoid`` and ``failed`` are unit rows ``(configuration, coordinate)``: measured, being measured,
-    not to be returned, and known to fail (their neighbourhood is worth less).
+    ``run``, ``pending``, ``avoid`` and ``failed`` are unit rows ``(configuration, coordinate)``: measured,
+    being measured, not to be returned, and known to fail (their neighbourhood is worth less).
     """
     space = posterior.model.space
     improvement = Improvement(posterior, goal, run, pending, seed, contexts)
@@ -139,25 +140,10 @@ def suggest(
 
 
 def caution(unit: np.ndarray, failed: np.ndarray) -> np.ndarray:
-    """Return the log discount ``(configuration,)`` near configurations that failed: nothing is promised at them."""
+    """Return the log discount ``(configuration,)`` near configurations that failed: nothing is promised at
+    them."""
     if not len(failed):
         return np.zeros(len(unit))
     squared = ((unit[:, None] - failed[None]) ** 2).sum(axis=-1)
     with np.errstate(divide="ignore"):
         return np.log(-np.expm1(-squared / (2 * 0.15**2))).sum(axis=1)
-
-
-def noise_free(
-    posterior: Posterior, goal: Goal, unit: np.ndarray, seed: int, contexts: Mapping[str, Any] | None = None
-) -> np.ndarray:
-    """Return draws ``(draw, configuration)`` of the objective itself, in its unit, jointly over configurations.
-
-    Run-to-run variation is averaged out within each draw (:func:`boatppl.predict.predictive`).
-    """
-    return predictive(posterior, unit, contexts or {}, seed, noise=False, target=goal.name)[goal.name]
-
-
-def summary(draws: np.ndarray, levels: Sequence[float] = (0.05, 0.5, 0.95)) -> list[float]:
-    """Return quantiles of draws ``(draw,)`` as plain floats."""
-    finite = draws[np.isfinite(draws)]
-    return [float(q) for q in np.quantile(finite, levels)] if len(finite) else [float("nan")] * len(levels)

@@ -363,7 +363,7 @@ def validate_measurements(
     checked = {}
     for name, value in raw.items():
         expected = known.get(name)
-        hint = nearest(str(name), [n for n in known if n not in raw])
+        hint = nearest(str(name), [n for n in known if n not in raw], cutoff=0.8)
         if expected is None and (hint or not isinstance(name, str)):
             raise MeasurementError(
                 f"The run measured {name!r}, which is no node (known: {listed(known)}).{hint}"

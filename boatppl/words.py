@@ -8,9 +8,9 @@ class ModelError(ValueError):
     """A model, node or option that cannot work: what it is, what was expected, what came, the remedy."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest known name, or nothing; ``cutoff`` 1 takes equal ones only."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 

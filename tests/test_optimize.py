@@ -35,7 +35,11 @@ def test_a_run_that_fails_is_a_failed_trial_and_the_study_goes_on():
         outcome = next(outcomes, None) if configuration["x"] != 0.9 else 2.0
         if isinstance(outcome, Exception):
             raise outcome
-        return run(configuration) if outcome is None and configuration["y"] > 8 else outcome or run(configuration)
+        return (
+            run(configuration)
+            if outcome is None and configuration["y"] > 8
+            else outcome or run(configuration)
+        )
 
     result = boat.optimize(troublesome, SPACE, n_trials=9, **quiet())
     states = list(result.trials["state"])
@@ -75,7 +79,9 @@ def test_control_and_confirmation_runs_are_counted_apart():
 
 def test_callbacks_see_every_trial_and_the_time_budget_ends_the_loop():
     seen = []
-    result = boat.optimize(run, SPACE, budget=0.5, callbacks=[lambda study, trial: seen.append(trial.number)], **quiet())
+    result = boat.optimize(
+        run, SPACE, budget=0.5, callbacks=[lambda study, trial: seen.append(trial.number)], **quiet()
+    )
     assert seen == list(range(len(result.trials)))
     assert len(seen) >= 4
     assert "time budget" in result.stopped
@@ -91,7 +97,9 @@ def test_a_time_limit_ends_a_run_that_hangs():
     assert list(result.trials["state"]) == ["complete", "timed out"]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("2h", 7200), (5, 5), (timedelta(hours=1), 3600)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30min", 1800), ("2h", 7200), (5, 5), (timedelta(hours=1), 3600)]
+)
 def test_budgets(text, seconds):
     assert seconds_of(text) == seconds
 

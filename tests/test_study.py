@@ -190,7 +190,9 @@ def test_predictions_have_the_promised_shape_and_shrink_without_noise(model):
     assert noisy_draws["cost"].attrs["unit"] == "ms"
     truth = [30 / 2 + 1, 30 / 8 + 4]
     assert free["cost"].median("sample").values == pytest.approx(truth, rel=0.1)
-    assert float(np.log(noisy_draws["cost"]).std("sample").mean()) > float(np.log(free["cost"]).std("sample").mean())
+    assert float(np.log(noisy_draws["cost"]).std("sample").mean()) > float(
+        np.log(free["cost"]).std("sample").mean()
+    )
 
 
 def test_a_derived_objective_is_optimised(space):
@@ -243,9 +245,13 @@ def test_a_context_is_given_to_ask_and_changes_what_is_best():
     rng = np.random.default_rng(0)
     for i in range(16):
         trial = study.ask(context={"load": i % 2})
-        study.tell(trial, (trial.configuration["x"] - 0.2 - 0.6 * trial.context["load"]) ** 2 + 0.01 * rng.normal())
+        study.tell(
+            trial, (trial.configuration["x"] - 0.2 - 0.6 * trial.context["load"]) ** 2 + 0.01 * rng.normal()
+        )
     for load, place in ((0.0, 0.2), (1.0, 0.8)):
-        draws = study.predict([{"x": place}, {"x": 1 - place}], context={"load": load}, noise=False)["loss"].median("sample")
+        draws = study.predict([{"x": place}, {"x": 1 - place}], context={"load": load}, noise=False)[
+            "loss"
+        ].median("sample")
         assert draws[0] < draws[1] - 0.2
     with pytest.raises(ValueError, match="load"):
         study.ask()

@@ -283,6 +283,7 @@ def test_partial_dicts_are_legal_and_all_nan_is_not_measured():
 
 def test_what_no_node_is_called_is_kept_for_later_models():
     assert validate_measurements({"p99": 3, "zzz": 1.0}, KNOWN) == {"p99": 3.0, "zzz": 1.0}
+    assert validate_measurements({"max_pause": 3}, {"full_pause": ()}) == {"max_pause": 3.0}
 
 
 @pytest.mark.parametrize(
