@@ -120,8 +120,9 @@ class JvmGc:
             measured = _measurements(report, folder / "gc.log")
             if measured["achieved"] < LEAST_ACHIEVED:
                 error = (
-                    f"overloaded: {measured['achieved']:.1%} of the offered {self.workload.rate:g} operations/s"
-                    f" were served, a run counts from {LEAST_ACHIEVED:.0%}. The configuration cannot carry the load."
+                    f"overloaded: {measured['achieved']:.1%} of the offered {self.workload.rate:g} "
+                    f"operations/s were served, a run counts from {LEAST_ACHIEVED:.0%}. The configuration "
+                    "cannot carry the load."
                 )
         except RunFailed as failed:
             error = str(failed)
