@@ -51,11 +51,11 @@ def draw_prior(variables: Mapping[str, TensorVariable], draws: int, seed: int) -
 def residual_priors(node: Node, scale: float, n_inputs: int) -> tuple[TensorVariable, TensorVariable]:
     """Register the amplitude and the lengthscales ``(input,)`` of a node's residual in the current model.
 
-    The amplitude's half-Student-t prior has its mode at 0, so the parametric part explains what it can, and a
-    tail for models that are wrong. The lengthscale's log-normal prior grows with the square root of the
-    dimension, as Hvarfner et al. 2024 (eq. 8) derive; theirs is made for point estimates (its mode is 0.3 in 4
-    dimensions, its median 8), and under full Bayes most of its mass says "a plane plus noise": on Hartmann-6 it
-    had found nothing after 40 trials where this one is within 0.1 of the minimum after 30.
+    The amplitude's half-Student-t prior has its mode at 0, so the parametric part explains what it can, and
+    a tail for models that are wrong. The lengthscale's log-normal prior grows with the square root of the
+    dimension, as Hvarfner et al. 2024 (eq. 8) derive; theirs is made for point estimates (its mode is 0.3
+    in 4 dimensions, its median 8), and under full Bayes most of its mass says "a plane plus noise": on
+    Hartmann-6 it had found nothing after 40 trials where this one is within 0.1 of the minimum after 30.
     """
     gp, dims = node.residual, (f"{node.name}_input",)
     if gp is None:

@@ -14,7 +14,7 @@ from boatppl.node import Derived, Node, Shared
 from boatppl.priors import INTERPRETED
 from boatppl.structure import RESERVED
 from boatppl.wiring import Graph, Wiring
-from boatppl.words import ModelError
+from boatppl.words import ModelError, listed
 
 
 def admit(graph: Graph, model: pm.Model, known: Iterable[str], wiring: Wiring) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def check_centre(model: pm.Model, names: Sequence[str]) -> None:
 
     ``names`` are the block's parts, for the message. The centre is PyMC's initial point.
     """
-    where = " and ".join(names)
+    where = listed(names)
     variables = [*model.free_RVs, *model.observed_RVs, *model.potentials]
     if not variables:
         return
@@ -131,7 +131,10 @@ def check_centre(model: pm.Model, names: Sequence[str]) -> None:
             model.value_vars, model.logp(sum=False), mode=INTERPRETED, on_unused_input="ignore"
         )(**point)
     except Exception as error:
-        raise ModelError(f"{where}: the prior has no log density at its centre: {error}") from error
+        raise ModelError(
+            f"{where}: the prior has no log density at its centre ({error}). Check the arguments of the priors of "
+            f"{listed(variable.name for variable in variables)}."
+        ) from error
     for variable, term in zip(variables, terms, strict=True):
         if not np.isfinite(term).all():
             raise ModelError(
