@@ -10,6 +10,8 @@ import pytensor.tensor as pt
 Map = Callable[[Any], Any]
 
 KINDS = (None, "log", "log1p", "sqrt", "logit")
+ZEROS = ("log1p", "sqrt")  # for quantities that are 0 at times and never below: the inverse stops at 0
+STEEP = 1e9  # stands for an infinite slope
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Transform:
             return INVERSE[self.kind](raw)
 
     def slope(self, values: np.ndarray) -> np.ndarray:
-        """Return dT/dy at natural values (any shape)."""
+        """Return dT/dy at natural values (any shape); very large at a 0 that every lower T also gives."""
         with np.errstate(all="ignore"):
             return SLOPE[self.kind](np.asarray(values, float)) / self.spread
 
@@ -45,7 +47,7 @@ class Transform:
 
         At 0 the slope of a square root is infinite; it is taken at 1e-12 there, so that zeros can be scored.
         """
-        positive = np.maximum(values, 1e-12) if self.kind == "sqrt" else values
+        positive = np.maximum(values, 1e-12) if self.kind in ZEROS else values
         with np.errstate(all="ignore"):
             return np.log(self.slope(positive))
 
@@ -66,22 +68,22 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 FORWARD: Mapping[str | None, Map] = {
     None: lambda y: y,
     "log": np.log,
-    "log1p": np.log1p,
+    "log1p": lambda y: np.where(y >= 0.0, np.log1p(y), np.nan),
     "sqrt": np.sqrt,
     "logit": lambda y: np.log(y) - np.log1p(-y),
 }
 INVERSE: Mapping[str | None, Map] = {
     None: lambda t: t,
     "log": np.exp,
-    "log1p": np.expm1,
+    "log1p": lambda t: np.expm1(np.maximum(t, 0.0)),
     "sqrt": lambda t: np.square(np.maximum(t, 0.0)),
     "logit": _sigmoid,
 }
 SLOPE: Mapping[str | None, Map] = {
     None: np.ones_like,
     "log": lambda y: 1.0 / y,
-    "log1p": lambda y: 1.0 / (1.0 + y),
-    "sqrt": lambda y: 0.5 / np.sqrt(y),
+    "log1p": lambda y: np.where(y > 0.0, 1.0 / (1.0 + y), STEEP),
+    "sqrt": lambda y: np.minimum(0.5 / np.sqrt(y), STEEP),
     "logit": lambda y: 1.0 / (y * (1.0 - y)),
 }
 SYMBOLIC: Mapping[str | None, Map] = {
@@ -94,7 +96,7 @@ SYMBOLIC: Mapping[str | None, Map] = {
 DOMAIN = {
     None: "a finite number",
     "log": "above 0 (where zeros occur, use transform='log1p' or 'sqrt')",
-    "log1p": "above -1",
+    "log1p": "at least 0",
     "sqrt": "at least 0",
     "logit": "between 0 and 1, both excluded",
 }
