@@ -33,6 +33,7 @@ def optimize(
     name: str = "study",
     random_seed: int | None = None,
     n_initial: int | None = None,
+    acquisition: str = "expected improvement",
     timeout: float | None = None,
     isolate: bool = False,
     context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
@@ -59,7 +60,7 @@ def optimize(
         confirmation runs are counted apart.
     budget
         Wall time: seconds, a timedelta, or ``"30min"``, ``"2h"``, ``"90s"``. No trial starts after it.
-    storage, name, random_seed, n_initial
+    storage, name, random_seed, n_initial, acquisition
         As :class:`Study` takes them.
     timeout
         Seconds that one run may take; the run is then ended with everything it started.
@@ -99,6 +100,7 @@ def optimize(
         name=name,
         random_seed=random_seed,
         n_initial=n_initial,
+        acquisition=acquisition,
     )
     if isinstance(run, Command):
         run.check_placeholders([*study.space.names, *study.space.contexts])

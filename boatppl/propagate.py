@@ -99,6 +99,19 @@ class Posterior:
     blocks: Sequence[BlockPosterior]
     draws: int
 
+    def take(self, draws: Sequence[int]) -> "Posterior":
+        """Return the posterior of some draws only."""
+        chosen = np.asarray(draws, int)
+        nodes = {
+            name: replace(
+                node,
+                variables={key: value[chosen] for key, value in node.variables.items()},
+                residual=None if node.residual is None else node.residual.take(chosen),
+            )
+            for name, node in self.nodes.items()
+        }
+        return replace(self, nodes=nodes, draws=len(chosen))
+
     def luck(self, seed: int | Sequence[int]) -> Luck:
         """Return fresh common random numbers; the same seed gives the same."""
         return self._luck(np.random.default_rng(seed), ())

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,11 @@ from boatppl.infer import LONG, SHORT, Chains
 from boatppl.predict import predictive
 from boatppl.space import Space
 from boatppl.storage import open_storage
-from boatppl.suggest import Goal, suggest
+from boatppl.suggest import ACQUISITIONS, Goal, Runs, suggest
 from boatppl.table import Measured, measured
 from boatppl.transform import Transform
 from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
-from boatppl.words import ModelError, listed, nearest
+from boatppl.words import ModelError, expected_one_of, listed, nearest
 
 
 class Study:
@@ -41,6 +41,8 @@ class Study:
         The same seed, trials and pending set give the same next configuration.
     n_initial
         How many trials come before the first modelled one: the default, then a quasi-random design.
+    acquisition
+        How the posterior chooses: ``"expected improvement"``, ``"thompson"`` or ``"posterior mean"``.
 
     Raises
     ------
@@ -60,8 +62,12 @@ class Study:
         name: str = "study",
         random_seed: int | None = None,
         n_initial: int | None = None,
+        acquisition: str = "expected improvement",
     ) -> None:
         self.goal = _goal(minimize, maximize)
+        if acquisition not in ACQUISITIONS:
+            raise ModelError(f"acquisition= is {expected_one_of(ACQUISITIONS, acquisition)}.")
+        self.acquisition = acquisition
         self.generic = isinstance(model, Space)
         self.model = generic_model(model, self.goal.name) if isinstance(model, Space) else model
         self.space = self.model.space
@@ -219,22 +225,21 @@ class Study:
     ) -> tuple[dict[str, Any], str, dict[str, Any]]:
         data = self._data()
         posterior = self._inference.posterior(data, SHORT)
-        pending = self.space.encode([t.configuration for t in self.trials.running])
-        failed = self.space.encode([t.configuration for t in self.trials.finished if t.state in FAILURES])
-        everything = self.space.encode([t.configuration for t in self.trials])
-        found = suggest(
-            posterior,
-            self.goal,
-            data.unit,
-            pending.reshape(-1, self.space.dimension),
-            self._seed_of(number),
-            avoid=everything.reshape(-1, self.space.dimension),
-            failed=failed.reshape(-1, self.space.dimension),
-            contexts=context,
+        runs = Runs(
+            measured=data.unit,
+            pending=self._rows(self.trials.running),
+            failed=self._rows([trial for trial in self.trials.finished if trial.state in FAILURES]),
+            taken=self._rows(self.trials),
         )
+        seed = self._seed_of(number)
+        found = suggest(posterior, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
         [configuration] = self.space.decode(found.unit[None])
         known = forecast(posterior, self.goal, found.unit, data.unit, self.random_seed, context)
         return configuration, "suggested", known | {"evaluated": found.evaluated}
+
+    def _rows(self, trials: Iterable[Trial]) -> np.ndarray:
+        rows = self.space.encode([trial.configuration for trial in trials])
+        return rows.reshape(-1, self.space.dimension)
 
     def _data(self) -> Measured:
         return measured(self.model, [t for t in self._usable() if self._has_context(t)])

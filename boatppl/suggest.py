@@ -1,6 +1,6 @@
 """From a posterior to the next configuration: acquisition by the draws, searched over the space."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,17 @@ from boatppl.acquisition import (
     average,
     log_expected_improvement,
     log_expected_improvement_slopes,
+    posterior_mean,
     shares,
     smoothing,
 )
 from boatppl.propagate import Luck, Posterior
 from boatppl.search import Exhausted, maximise
+from boatppl.space import Space
 
+ACQUISITIONS = ("expected improvement", "thompson", "posterior mean")
+Score = Callable[[np.ndarray], np.ndarray]  # rows (configuration, coordinate) -> (configuration,)
+Gradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # and its slope (configuration, coordinate)
 CONTENDERS = 12  # the best runs so far; the draws' incumbents are among them
 
 
@@ -33,11 +38,25 @@ class Goal:
 
 
 @dataclass(frozen=True, eq=False)
+class Runs:
+    """The configurations of a study as unit rows ``(configuration, coordinate)``.
+
+    ``measured`` were run, ``pending`` are being run, ``failed`` are known to fail (their neighbourhood is
+    worth less),
+    ``taken`` are all that were handed out and shall not be returned again.
+    """
+
+    measured: np.ndarray
+    pending: np.ndarray
+    failed: np.ndarray
+    taken: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Suggestion:
-    """The next configuration (a unit row) and what was known when it was chosen."""
+    """The next configuration (a unit row) and how many were looked at to find it."""
 
     unit: np.ndarray
-    log_gain: float
     evaluated: int
 
 
@@ -53,14 +72,13 @@ class Improvement:
         self,
         posterior: Posterior,
         goal: Goal,
-        run: np.ndarray,
+        known: np.ndarray,
         pending: np.ndarray,
         seed: int,
         contexts: Mapping[str, Any] | None = None,
     ) -> None:
         self.goal, self.contexts = goal, contexts
         self.luck: Luck = posterior.luck([seed, 1])
-        known = contenders(posterior, goal, run, self.luck, contexts)
         points = np.concatenate([known, pending]) if len(pending) else known
         values, self.posterior = posterior.realise(points, goal.name, self.luck, [seed, 2], contexts)
         self.points = points
@@ -110,33 +128,76 @@ def contenders(
 def suggest(
     posterior: Posterior,
     goal: Goal,
-    run: np.ndarray,
-    pending: np.ndarray,
+    runs: Runs,
     seed: int,
     *,
-    avoid: np.ndarray,
-    failed: np.ndarray,
+    acquisition: str = "expected improvement",
     contexts: Mapping[str, Any] | None = None,
 ) -> Suggestion:
-    """Return the configuration with the largest expected improvement.
+    """Return the next configuration to run.
 
-    ``run``, ``pending``, ``avoid`` and ``failed`` are unit rows ``(configuration, coordinate)``: measured,
-    being measured, not to be returned, and known to fail (their neighbourhood is worth less).
+    ``acquisition`` is ``"expected improvement"`` (averaged over draws, in log space), ``"thompson"`` (the
+    minimiser of one draw, sampled jointly over candidates) or ``"posterior mean"`` (no exploration at all).
     """
-    space = posterior.model.space
-    improvement = Improvement(posterior, goal, run, pending, seed, contexts)
+    known = contenders(posterior, goal, runs.measured, posterior.luck([seed, 1]), contexts)
+    if acquisition == "thompson":
+        return _thompson(posterior, goal, known, runs, seed, contexts)
+    gradient = None
+    if acquisition == "posterior mean":
+        score, starts = _exploit(posterior, goal, seed, contexts), known
+    else:
+        improvement = Improvement(posterior, goal, known, runs.pending, seed, contexts)
+        candidates = posterior.model.space.sample(256, [seed, 3])
+        starts = np.concatenate([improvement.points, improvement.single_draw_starts(candidates, 20)])
+        score, gradient = improvement, improvement.with_gradient
+    return _search(score, gradient, posterior.model.space, starts, runs, seed)
+
+
+def _search(
+    score: Score, gradient: Gradient | None, space: Space, starts: np.ndarray, runs: Runs, seed: int
+) -> Suggestion:
+    """Maximise a score over the space, away from what was run and from what failed."""
+
+    def cautious(unit: np.ndarray) -> np.ndarray:
+        return score(unit) + caution(unit, runs.failed)
+
+    if not space.continuous.any() or len(runs.failed):
+        gradient = None
+    try:
+        found = maximise(cautious, space, seed=seed, starts=starts, avoid=runs.taken, gradient=gradient)
+    except Exhausted:  # every configuration of a small space was run: run the most promising one again
+        found = maximise(cautious, space, seed=seed, starts=starts, gradient=gradient)
+    return Suggestion(found.unit, found.evaluated)
+
+
+def _exploit(posterior: Posterior, goal: Goal, seed: int, contexts: Mapping[str, Any] | None) -> Score:
+    luck = posterior.luck([seed, 1])
 
     def score(unit: np.ndarray) -> np.ndarray:
-        return improvement(unit) + caution(unit, failed)
+        mean, _ = posterior.propagate(unit, goal.name, luck, contexts).objective()
+        return posterior_mean(goal.sign * mean)
 
-    candidates = space.sample(256, [seed, 3])
-    starts = np.concatenate([improvement.points, improvement.single_draw_starts(candidates, 20)])
-    gradient = improvement.with_gradient if space.continuous.any() and not len(failed) else None
-    try:
-        found = maximise(score, space, seed=seed, starts=starts, avoid=avoid, gradient=gradient)
-    except Exhausted:  # every configuration of a small space was run: run the most promising one again
-        found = maximise(score, space, seed=seed, starts=starts, gradient=gradient)
-    return Suggestion(found.unit, float(found.score), found.evaluated)
+    return score
+
+
+def _thompson(
+    posterior: Posterior,
+    goal: Goal,
+    known: np.ndarray,
+    runs: Runs,
+    seed: int,
+    contexts: Mapping[str, Any] | None,
+) -> Suggestion:
+    """Return the minimiser of one posterior draw, its residuals sampled jointly over the candidates."""
+    space, rng = posterior.model.space, np.random.default_rng([seed, 4])
+    near = [space.neighbours(row, rng, 24) for row in known[:8]]
+    candidates = np.unique(np.concatenate([space.sample(256, [seed, 3]), *near]), axis=0)
+    taken = (np.abs(candidates[:, None] - runs.taken[None]).max(axis=-1) < 1e-9).any(axis=1)
+    candidates = candidates if taken.all() else candidates[~taken]
+    one = posterior.take([int(rng.integers(posterior.draws))])
+    values, _ = one.realise(candidates, goal.name, one.luck([seed, 1]), [seed, 2], contexts)
+    score = -goal.sign * values[0] + caution(candidates, runs.failed)
+    return Suggestion(candidates[np.nanargmax(score)], len(candidates))
 
 
 def caution(unit: np.ndarray, failed: np.ndarray) -> np.ndarray:

@@ -263,3 +263,13 @@ def test_a_small_space_may_be_run_through_and_again():
         trial = study.ask()
         study.tell(trial, {"a": 2.0, "b": 1.0, "c": 3.0}[trial.configuration["mode"]])
     assert study.best.configuration == {"mode": "b"}
+
+
+@pytest.mark.parametrize("acquisition", ["thompson", "posterior mean"])
+def test_other_acquisitions_find_the_optimum_too(model, acquisition):
+    study = play(boat.Study(model, minimize="cost", random_seed=2, acquisition=acquisition), 12)
+    assert len({tuple(c.items()) for c in configurations(study)}) == 12
+    x, y = study.best.configuration.values()
+    assert 30 / x + 0.5 * x + abs(y - 3) < 1.3 * 2 * np.sqrt(15)
+    with pytest.raises(boat.ModelError, match="Did you mean 'thompson'"):
+        boat.Study(model, minimize="cost", acquisition="tompson")

@@ -172,6 +172,17 @@ class Conditional:
         """Number of rows conditioned on."""
         return self.weights.shape[1]
 
+    def take(self, draws: np.ndarray) -> "Conditional":
+        """The conditional of some draws only, given by their positions."""
+        return replace(
+            self,
+            Z=_floats(self.Z[draws]),
+            amplitude=_floats(self.amplitude[draws]),
+            lengthscale=_floats(self.lengthscale[draws]),
+            root=_floats(self.root[draws]),
+            weights=_floats(self.weights[draws]),
+        )
+
     def _inputs(self, Zs: np.ndarray) -> np.ndarray:
         """``Zs`` as ``(draw or 1, point, column)``."""
         Zs = _floats(Zs)
