@@ -1,6 +1,7 @@
 """A model as text and as a Mermaid flowchart."""
 
-import textwrap
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from boatppl.graph import DAG
@@ -8,24 +9,41 @@ from boatppl.node import Derived, Node, Shared
 from boatppl.source import Written, written
 from boatppl.words import listed
 
-WIDTH = 132  # of a printed model, in characters
-LONG = 56  # a formula of more characters has its residual and priors on the line below
+WIDTH = 150  # of a printed model, in characters
+LONG = 44  # a formula of more characters has what belongs to it on the line below
 
 
 def as_text(model: DAG, only: str | None = None) -> str:
-    """Return a model, or one of its parts, as aligned lines: names, units, formulas, residuals and priors."""
-    rows = [_row(model, name) for name in model.order if only in (None, name)]
+    """Return a model, or one of its nodes, as aligned lines: names, units, formulas, residuals and priors."""
+    shared = (
+        [name for name in model.parts[only].wires if only and isinstance(model.parts.get(name), Shared)]
+        if only
+        else []
+    )
+    rows = [_row(model, name) for name in model.order if only is None or name in (only, *shared)]
     widths = [max([len(row[i]) for row in rows if len(row[i]) <= LONG], default=0) for i in range(4)]
     lines = [line for row in rows for line in _aligned(row, widths)]
     if only is not None:
         return "\n".join(lines)
     described = model.space.describe()
     ranges = [line for line in described if not line.startswith("subject to")]
-    head = textwrap.wrap("  ".join(line.replace(" ", "\0") for line in ranges), WIDTH, break_on_hyphens=False)
-    head = [line.replace("\0", " ") for line in head] + [line for line in described if line not in ranges]
-    return "\n".join(
-        [f"DAGModel: {_counts(model)}", *(f"  {line}" for line in [*head, *_data(model)]), *lines]
-    )
+    head = [
+        *_wrapped(ranges, "  ", 120),
+        *(line for line in described if line not in ranges),
+        *_data(model),
+    ]
+    return "\n".join([f"DAGModel: {_counts(model)}", *(f"  {line}" for line in head), *lines])
+
+
+def _wrapped(pieces: Iterable[str], between: str, width: int) -> list[str]:
+    """Return pieces on lines of a width, none of them broken."""
+    lines: list[str] = []
+    for piece in pieces:
+        if lines and len(lines[-1]) + len(between) + len(piece) <= width:
+            lines[-1] += between + piece
+        else:
+            lines.append(piece)
+    return lines
 
 
 def formula(part: Node | Derived | Shared) -> str:
@@ -43,9 +61,21 @@ def residual(model: DAG, name: str) -> str:
 def priors(model: DAG, name: str) -> list[str]:
     """Return the priors of the developer's own variables in a part, as ``malloc_rate ~ Uniform(0, 5000)``."""
     part = model.parts[name]
+    if isinstance(part, Node) and part.standardised:  # dimensionless: nothing the developer knows
+        return []
     known = _read(part).priors
-    own = [variable.rpartition("::")[2] for variable in model.unknowns[name]]
-    return [f"{variable} ~ {known.get(variable, '...')}" for variable in own]
+    lines = []
+    for full in model.unknowns[name]:
+        variable = full.rpartition("::")[2]
+        prior = known.get(variable) or _as_pymc_says(model.blocks[model.block_numbers[name]].model[full])
+        lines.append(f"{variable} ~ {prior}")
+    return lines
+
+
+def _as_pymc_says(variable: Any) -> str:
+    """Return a prior whose source cannot be read: PyMC's own text, with plain numbers."""
+    text = variable.str_repr().partition(" ~ ")[2]
+    return re.sub(r"\d(\.\d+)?e[+]\d+", lambda number: f"{float(number[0]):.0f}", text)
 
 
 def _read(part: Node | Derived | Shared) -> Written:
@@ -75,46 +105,51 @@ def _data(model: DAG) -> list[str]:
     return lines + ([f"data: {', '.join(data)}"] if data else [])
 
 
-def _row(model: DAG, name: str) -> tuple[str, str, str, str, str]:
-    """Return name, unit, formula, residual and what else is to be said of a part."""
+Row = tuple[str, str, str, str, list[str]]
+
+
+def _row(model: DAG, name: str) -> Row:
+    """Return name, unit, formula, residual (or what else a part is) and what else is to be said of it."""
     part = model.parts[name]
-    expression, unknowns = formula(part), priors(model, name)
-    text = f"= {expression}"
-    if unknowns and unknowns[0].startswith(f"{expression} ~"):  # the unknown itself
-        text = unknowns.pop(0).removeprefix(f"{name} ")
-    process = residual(model, name)
-    notes: list[str] = []
+    expression, details = formula(part), priors(model, name)
+    text, process = f"= {expression}", residual(model, name)
+    if details and details[0].startswith(f"{expression} ~"):  # the unknown itself
+        text = details.pop(0).removeprefix(f"{name} ")
     if isinstance(part, Derived):
         process = "derived"
     elif isinstance(part, Shared):
-        users = [user for user in model.nodes if name in model.parts[user].wires]
-        notes = [f"shared by {listed(users)}" if users else "shared"]
-    elif isinstance(part, Node):
-        notes = [f"{part.transform} scale" if part.transform else "", "robust" if part.robust else ""]
-        notes += ["noise = " + _noise(part) if part.noise_arguments else ""]
-    notes += [f"for each {' and '.join(part.over + part.dims)}" if part.over + part.dims else ""]
-    details = [", ".join(unknowns), ", ".join(filter(None, notes))]
-    return name, part.unit or "", text, process, "   ".join(filter(None, details))
+        process = f"shared by {listed(user for user in model.parts if name in model.parts[user].wires)}"
+    else:
+        details += [f"{part.transform} scale"] if part.transform else []
+        details += ["robust"] if part.robust else []
+        details += [f"noise = {_noise(part)}"] if part.noise_arguments else []
+    details += [f"for each {' and '.join(part.over + part.dims)}"] if part.over + part.dims else []
+    return name, part.unit or "", text, process, details
 
 
 def _noise(node: Node) -> str:
     return written(node.noise).formula or f"{node.noise.__name__}({', '.join(node.noise_arguments)})"
 
 
-def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Return a row in columns; what does not fit beside a long formula goes below it."""
+def _aligned(row: Row, widths: list[int]) -> list[str]:
+    """Return a row in columns; what does not fit beside its formula stands below it."""
     name, unit, text, process, details = row
     head = (
         f"  {name.ljust(widths[0])}  {unit.ljust(widths[1])}  "
         if widths[1]
         else f"  {name.ljust(widths[0])}  "
     )
-    rest = f"{process.ljust(widths[3])}   {details}".rstrip() if widths[3] else details
+    rest = f"{process.ljust(widths[3])}   {', '.join(details)}".strip()
     line = f"{head}{text.ljust(widths[2])}  {rest}".rstrip()
-    if len(text) <= LONG and len(line) <= WIDTH:
+    if len(text) <= widths[2] and len(line) <= WIDTH:
         return [line]
-    below = textwrap.wrap(rest.strip(), WIDTH - len(head), break_long_words=False)
-    return [f"{head}{text}".rstrip(), *(f"{' ' * len(head)}  {part}" for part in below)]
+    if not details and len(line) <= WIDTH:
+        return [f"{head}{text}  {process}".rstrip()]
+    first = f"{process.ljust(widths[3])}   " if process else ""
+    below = _wrapped(details, ", ", WIDTH - len(head) - len(first) - 2)
+    indent = " " * (len(head) + 2)
+    lines = [f"{first}{below[0] if below else ''}", *(" " * len(first) + more for more in below[1:])]
+    return [f"{head}{text}".rstrip(), *(f"{indent}{more}".rstrip() for more in lines)]
 
 
 # -- Mermaid ----------------------------------------------------------------------------
@@ -176,7 +211,8 @@ def caption(model: DAG, name: str) -> list[str]:
     if part is None:
         return [" × ".join(model.sources[name].dims)]
     each = f"for each {' and '.join(part.over + part.dims)}" if part.over + part.dims else ""
-    return [", ".join(filter(None, [part.unit, each])), formula(part)]
+    text = _row(model, name)[2]
+    return [", ".join(filter(None, [part.unit, each])), text.removeprefix("= ")]
 
 
 def _escaped(text: str) -> str:

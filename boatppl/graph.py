@@ -12,7 +12,15 @@ from pytensor.tensor.variable import TensorVariable
 
 from boatppl.compile.evaluate import Evaluator
 from boatppl.node import Derived, Node
-from boatppl.priors import CONFIGURATIONS, DRAWS, SEED, noise_prior, prior_scale, residual_priors
+from boatppl.priors import (
+    CONFIGURATIONS,
+    DRAWS,
+    SEED,
+    at_least_resolution,
+    noise_prior,
+    prior_scale,
+    residual_priors,
+)
 from boatppl.priors import draw_prior as draw_prior
 from boatppl.rows import arrive, assemble, every_row
 from boatppl.space import Space
@@ -183,6 +191,7 @@ class DAG(Structure):
                 model.add_coord(f"{node.name}_input", [item.name for item in inputs])
                 residual = residual_priors(node, scale, len(inputs))
             noise = noise_prior(node, scale) if graph.noise is None else graph.noise
+        noise = at_least_resolution(node, noise, scale)
         variables = self._variables(model, [mean, noise, *residual])
         evaluator = Evaluator([mean, noise], self.wiring, node.over, self._variables(model, [mean, noise]))
         prefix = self._prefix(node)

@@ -1,6 +1,7 @@
 """A model as a picture: SVG drawn here, so that a notebook needs no program and no network."""
 
 import html
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,7 @@ HEAD, DOTS = 6, "4 3"  # of arrows
 
 @dataclass
 class _Box:
-    """What stands at one place: a quantity, or (without lines) the bend of an arrow that passes a column."""
+    """What stands at one place: a quantity, or (without lines) the bend of an arrow past a column."""
 
     lines: tuple[str, ...]
     x: float = 0.0
@@ -136,8 +137,8 @@ def _mean(values: list[float], otherwise: float) -> float:
 
 
 def _box(model: DAG, name: str) -> _Box:
-    whole = [line for line in (name, *caption(model, name)) if line]
-    lines = tuple(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…" for line in whole)
+    below = [textwrap.wrap(line, LONGEST, max_lines=3, placeholder=" …") for line in caption(model, name)]
+    lines = (name, *(line for lines in below for line in lines))
     return _Box(lines, width=max(CHARACTER * max(map(len, lines)) + 22, 90), height=LINE * len(lines) + 12)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pymc as pm
 import pytensor
+import pytensor.tensor as pt
 from pymc.distributions.shape_utils import change_dist_size
 from pytensor.compile.mode import Mode
 from pytensor.graph.replace import clone_replace
@@ -21,6 +22,8 @@ from boatppl.words import ModelError
 
 DRAWS, CONFIGURATIONS, SEED = 64, 32, 20170403  # of the prior predictive that freezes the scales
 # for graphs that are evaluated once: nothing is rewritten or compiled
+# The least noise in units of the node's scale, for nodes with and without a parametric part: no measurement is finer.
+RESOLUTION = {False: 1e-3, True: 1e-4}
 INTERPRETED = Mode("py", optimizer=None)
 
 
@@ -79,6 +82,15 @@ def noise_prior(node: Node, scale: float) -> TensorVariable:
     if node.standardised:
         return pm.HalfStudentT("noise", nu=4, sigma=0.1)
     return pm.HalfNormal("noise", 0.1 * scale)
+
+
+def at_least_resolution(node: Node, noise: TensorVariable, scale: float) -> TensorVariable:
+    """Return ``sqrt(noise^2 + resolution^2)``: the noise's standard deviation that the likelihood uses.
+
+    Where the parametric part fits measurements exactly (a deterministic simulator), the density would grow
+    without bound as noise and amplitude go to 0, and there would be no posterior.
+    """
+    return pt.sqrt(pt.square(noise) + (RESOLUTION[node.standardised] * scale) ** 2)
 
 
 def _register(

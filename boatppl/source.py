@@ -50,7 +50,7 @@ def _statements(definition: ast.AST) -> Iterator[ast.AST]:
 
 def _formula(definition: ast.FunctionDef, text: str) -> str | None:
     """Return the one returned expression; a name that is bound once stands for its value."""
-    body = [node for statement in definition.body for node in (statement, *_statements(statement))]
+    body = list(_statements(definition))
     returned = [node.value for node in body if isinstance(node, ast.Return) and node.value is not None]
     if len(returned) != 1:
         return None
@@ -61,22 +61,29 @@ def _formula(definition: ast.FunctionDef, text: str) -> str | None:
         ]
         values = [n.value for n in body if isinstance(n, ast.Assign) and n.targets == bound]
         value = values[0] if values else value
-    name = _variable(value)
-    return _segment(value, text) if name is None else name
+    if any(_variable(node) is not None for node in ast.walk(value)):
+        return ast.unparse(_Named().visit(copy.deepcopy(value)))
+    return _segment(value, text)
 
 
 def _variable(node: ast.AST) -> str | None:
     """Return the name in ``pm.Uniform("name", ...)``; None for anything else."""
-    first = node.args[0] if isinstance(node, ast.Call) and node.args else None
+    if not isinstance(node, ast.Call) or not node.args or not _distribution(node)[:1].isupper():
+        return None
+    first = node.args[0]
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+
+
+def _distribution(call: ast.Call) -> str:
+    """Return ``Uniform`` for a call of ``pm.Uniform``."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def _prior(call: ast.Call, text: str, constants: Mapping[str, float]) -> str:
     """Return ``Uniform(0, 5000)`` for ``pm.Uniform("malloc_rate", 0, 5000)``, plain numbers put in."""
     arguments = [_filled(argument, text, constants) for argument in call.args[1:]]
     arguments += [f"{k.arg}={_filled(k.value, text, constants)}" for k in call.keywords if k.arg]
-    distribution = call.func.attr if isinstance(call.func, ast.Attribute) else _segment(call.func, text)
-    return f"{distribution}({', '.join(arguments)})"
+    return f"{_distribution(call)}({', '.join(arguments)})"
 
 
 def _filled(node: ast.expr, text: str, constants: Mapping[str, float]) -> str:
@@ -94,6 +101,17 @@ class _Fill(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         """Replace a known name by its number."""
         return ast.Constant(self.constants[node.id]) if node.id in self.constants else node
+
+
+class _Named(ast.NodeTransformer):
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """Replace ``pm.Uniform("name", ...)`` by ``name``."""
+        name = _variable(node)
+        return ast.Name(name) if name is not None else self._inside(node)
+
+    def _inside(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        return node
 
 
 def _constants(function: Callable[..., Any]) -> dict[str, float]:

@@ -132,8 +132,8 @@ def check_centre(model: pm.Model, names: Sequence[str]) -> None:
         )(**point)
     except Exception as error:
         raise ModelError(
-            f"{where}: the prior has no log density at its centre ({error}). Check the arguments of the priors of "
-            f"{listed(variable.name for variable in variables)}."
+            f"{where}: the prior has no log density at its centre ({error}). Check the arguments of the "
+            f"priors of {listed(variable.name for variable in variables)}."
         ) from error
     for variable, term in zip(variables, terms, strict=True):
         if not np.isfinite(term).all():

@@ -9,7 +9,7 @@ class ModelError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known name, or nothing (``cutoff=1``: equal ones only)."""
+    """Return `` Did you mean 'x'?`` for the nearest known name (``cutoff=1``: only an equal one)."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
