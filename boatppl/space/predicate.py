@@ -229,7 +229,7 @@ def source_of(function: Any) -> str:
 def _body(code: CodeType) -> str | None:
     """The source text that the instructions of `code` cover, on one line, if its file is at hand."""
     spans = [span for span in code.co_positions() if None not in span and span[3] != span[2]]
-    if not spans:
+    if not spans or code.co_filename == "<string>":  # text from exec: another text may bear that name by now
         return None
     first = min((line, column) for line, _, column, _ in spans)
     last = max((line, column) for _, line, _, column in spans)
@@ -254,7 +254,10 @@ def digest_of(function: Callable[..., Any], text: str) -> str:
         function = type(function).__call__
     code = getattr(function, "__code__", None)
     try:
-        source = _body(code) if code and code.co_name == "<lambda>" else inspect.getsource(function)
+        if code is None or code.co_filename == "<string>":
+            source = None
+        else:
+            source = _body(code) if code.co_name == "<lambda>" else inspect.getsource(function)
     except (OSError, TypeError):
         source = None
     if source is None and code is not None:
