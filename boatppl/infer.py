@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -137,8 +138,8 @@ def sample(
 ) -> BlockPosterior:
     """Sample a block's posterior given its nodes' tables.
 
-    If the chains do not agree the block is sampled once more from the other start (:class:`Chains`), with
-    four times the warm-up and shorter steps. If the sampler fails or is not ready in time, draws of a normal
+    If the chains do not agree the block is sampled once more from dispersed starts, with four times the
+    warm-up and shorter steps. If the sampler fails or is not ready in time, draws of a normal
     distribution around the mode take its place. The verdict says so in either case.
 
     Parameters
@@ -160,22 +161,25 @@ def sample(
         return _posterior(density, tables, nothing, {}, length, certain, origin)
     mode = climb(logp, origin if start is None else _fit_length(start, density, origin))
     near, apart = Start(mode, 0.1), Start(origin, 1.0)
-    order = (apart, near) if length.dispersed else (near, apart)
     careful = replace(length, tune=4 * length.tune, target_accept=0.5 * (1.0 + length.target_accept))
-    attempt = partial(_nuts, density, tables, logp, cores=cores, end=time.monotonic() + deadline)
+    end = time.monotonic() + deadline
+    attempt = partial(_nuts, density, tables, logp, cores=cores, end=end)
     found: list[BlockPosterior] = []
-    why = ""
-    for number, (begin, chains) in enumerate(zip(order, (length, careful), strict=True)):
-        try:
-            found.append(attempt(seed=seed + number, length=chains, begin=begin))
-        except SamplerFailed as failure:
-            why = str(failure)
-        if found and found[-1].verdict.good:
-            break
+    why, retried = "", False
+    try:
+        found.append(attempt(seed=seed, length=length, begin=apart if length.dispersed else near))
+    except SamplerFailed as failure:
+        why = str(failure)
+    if not (found and found[0].verdict.good) and time.monotonic() < end:
+        retried = True
+        # Dispersed chains that disagree may sit in several modes, and from one of them all would agree.
+        begin = near if length.dispersed and not found else apart
+        with suppress(SamplerFailed):
+            found.append(attempt(seed=seed + 1, length=careful, begin=begin))
     if not found:
         return _around_mode(density, tables, logp, mode, seed, length, why)
     best = min(found, key=lambda posterior: posterior.verdict.r_hat)
-    return replace(best, chains=length, verdict=replace(best.verdict, retried=number > 0))
+    return replace(best, chains=length, verdict=replace(best.verdict, retried=retried))
 
 
 def climb(logp: LogDensity, start: np.ndarray, steps: int = 60) -> np.ndarray:
@@ -265,8 +269,9 @@ def judge(chains: np.ndarray, divergences: int, acceptable_r_hat: float = 1.01) 
         return Verdict(1.0, chain * draw, divergences, chain * draw, acceptable_r_hat)
     rank_r_hat: Callable[..., np.ndarray] = array_stats.rhat
     bulk_ess: Callable[..., np.ndarray] = array_stats.ess
-    r_hat = np.nan_to_num(rank_r_hat(chains, chain_axis=0, draw_axis=1), nan=np.inf)
-    ess = np.nan_to_num(bulk_ess(chains, chain_axis=0, draw_axis=1))
+    with np.errstate(all="ignore"):  # chains that never moved have no R-hat
+        r_hat = np.nan_to_num(rank_r_hat(chains, chain_axis=0, draw_axis=1), nan=np.inf)
+        ess = np.nan_to_num(bulk_ess(chains, chain_axis=0, draw_axis=1))
     return Verdict(float(r_hat.max()), float(ess.min()), divergences, chain * draw, acceptable_r_hat)
 
 

@@ -250,7 +250,7 @@ def test_a_handmade_twin_of_a_log_node():
         noise = pm.HalfNormal("noise", 0.2)
         distance = pt.sqrt(5 * (((Z[:, None] - Z[None]) / lengthscale) ** 2).sum(-1) + 1e-300)
         K = (1 + distance + distance**2 / 3) * pt.exp(-distance) + 1e-6 * np.eye(8)
-        covariance = amplitude**2 * K + noise**2 * np.eye(8)
+        covariance = amplitude**2 * K + (noise**2 + (1e-3 * model.nodes["gc_rate"].scale) ** 2) * np.eye(8)
         pm.MvNormal("y", pt.log(malloc_rate / eden_mb), cov=covariance, observed=y)
     _compare(model, some, twin)
 
@@ -283,6 +283,7 @@ def test_a_handmade_twin_of_a_robust_vector_node():
     x = np.repeat([trial.configuration["x"] for trial in some], 3)
     machine = np.tile(np.arange(3), 5)
     y = np.concatenate([trial.measurements["took"] for trial in some])
+    least = 1e-3 * model.nodes["took"].scale
     with pm.Model() as twin:
         pace_ = pm.Normal("pace", 0, 1, shape=3)
         amplitude = pm.Exponential("amplitude", 1.0)
@@ -290,7 +291,7 @@ def test_a_handmade_twin_of_a_robust_vector_node():
         noise = pm.Exponential("noise", 2.0)
         scale = pm.Gamma("scale", 2, 2, shape=15)
         K = pt.exp(-0.5 * ((x[:, None] - x[None]) / 2 / lengthscale[0]) ** 2) + 1e-6 * np.eye(15)
-        covariance = amplitude**2 * K + pt.diag(noise**2 / scale)
+        covariance = amplitude**2 * K + pt.diag((noise**2 + least**2) / scale)
         pm.MvNormal("y", pace_[machine] * x / CORES[machine], cov=covariance, observed=y)
     _compare(model, some, twin, latent="scale")
 
@@ -316,8 +317,13 @@ def test_a_handmade_twin_of_two_nodes_with_a_shared_unknown():
         shift = pm.Normal("second::shift", 0, 1)
         more = pm.HalfNormal("second::more", 1.0)
         noise = pm.HalfNormal("first::noise", 1.0)
-        pm.Normal("y1", pt.sqrt(common_ * x), noise, observed=np.sqrt(y["first"]))
-        pm.Normal("y2", common_ + shift * x, 0.5 + more * x, observed=y["second"])
+        least = {name: 1e-3 * node.scale for name, node in model.nodes.items()}
+        spread1, spread2 = (
+            pt.sqrt(noise**2 + least["first"] ** 2),
+            pt.sqrt((0.5 + more * x) ** 2 + least["second"] ** 2),
+        )
+        pm.Normal("y1", pt.sqrt(common_ * x), spread1, observed=np.sqrt(y["first"]))
+        pm.Normal("y2", common_ + shift * x, spread2, observed=y["second"])
     _compare(model, some, twin)
 
 
@@ -364,7 +370,7 @@ def test_not_finite_is_the_floor_and_never_raises():
     density = BlockDensity(model.blocks[0])
     logp = density.bind(found)
     assert logp(np.array([5.0, 0.0]))[0] > FLOOR
-    for position in ([-1.0, 0.0], [np.nan, 0.0], [5.0, np.inf], [5.0, -2000.0]):
+    for position in ([-1.0, 0.0], [np.nan, 0.0], [5.0, np.inf]):
         value, gradient = logp(np.array(position))
         assert value == FLOOR
         np.testing.assert_array_equal(gradient, 0.0)
