@@ -42,6 +42,14 @@ def timed(task: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, result
 
 
+def suggested(study: boat.Study) -> tuple[float, boat.Trial]:
+    """Return the seconds that a modelled suggestion took, and the trial; an initial one is an error."""
+    seconds, trial = timed(study.ask)
+    if trial.origin != "suggested":
+        raise RuntimeError(f"trial {trial.number} is of origin {trial.origin!r}, so its time says nothing.")
+    return seconds, trial
+
+
 def compile_nodes() -> None:
     """Compile each node of the collector and run it once; then the first suggestion and the next."""
     space = problems.collector_space()
@@ -66,7 +74,7 @@ def first_suggestion() -> None:
         study.tell(configuration, problems.collector_run(configuration, rng))
     asks = []
     for _ in range(3):
-        seconds, trial = timed(study.ask)
+        seconds, trial = suggested(study)
         asks.append(seconds)
         study.tell(trial, problems.collector_run(trial.configuration, rng))
     say(asks=asks)
@@ -131,7 +139,7 @@ def grow(windows: Mapping[str, int], peer: str | None) -> None:
             other.tell(configuration, values)
 
     def ask() -> tuple[float, dict[str, float] | None]:
-        seconds, trial = timed(study.ask)
+        seconds, trial = suggested(study)
         theirs = None
         if other:
             _, total, parts = other.ask()
@@ -168,12 +176,12 @@ def rows(machines: int, trials: int) -> None:
     """``ask()`` with ``machines * trials`` rows in one node."""
     rng, space = np.random.default_rng(0), problems.machines_space(machines)
     study = boat.Study(problems.machines_model(space, machines), minimize="slowest", random_seed=1)
-    for configuration in space.design(trials, 0):
+    for configuration in [space.default, *space.design(trials - 1, 0)]:
         study.tell(configuration, problems.machines_run(configuration, rng))
     compiling, _ = timed(study.compile)
     say(compiling=compiling)
     for _ in range(2):
-        seconds, trial = timed(study.ask)
+        seconds, trial = suggested(study)
         say(seconds=seconds)
         study.tell(trial, problems.machines_run(trial.configuration, rng))
 
@@ -186,7 +194,7 @@ def memory(trials: int, every: int) -> None:
     start, began = None, time.perf_counter()
     while len(study.trials) < trials + 3:
         if len(study.trials) >= 3 and len(study.trials) % every == 0:
-            trial = study.ask()
+            _, trial = suggested(study)
             study.tell(trial, problems.collector_run(trial.configuration, rng))
             start = start if start is not None else resident_mb()
         else:
