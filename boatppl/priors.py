@@ -21,9 +21,9 @@ from boatppl.node import Node
 from boatppl.words import ModelError
 
 DRAWS, CONFIGURATIONS, SEED = 64, 32, 20170403  # of the prior predictive that freezes the scales
-# for graphs that are evaluated once: nothing is rewritten or compiled
-# The least noise in units of the node's scale, for nodes with and without a parametric part: no measurement is finer.
+# The least noise in units of the node's scale, by whether it is standardised: no measurement is finer.
 RESOLUTION = {False: 1e-3, True: 1e-4}
+# for graphs that are evaluated once: nothing is rewritten or compiled
 INTERPRETED = Mode("py", optimizer=None)
 
 

@@ -21,23 +21,52 @@ class Written:
 
 def written(function: Callable[..., Any]) -> Written:
     """Read a function's source: ``malloc_rate / eden_mb`` and ``{"malloc_rate": "Uniform(0, 5000)"}``."""
+    definition, text = _definition(function)
+    if definition is None:
+        return Written(None, {})
+    calls = [(name, node) for node in ast.walk(definition) if (name := _variable(node)) is not None]
+    constants = _constants(function)
+    priors = {name: _prior(call, text, constants) for name, call in calls if isinstance(call, ast.Call)}
+    return Written(_formula(definition, text), priors)
+
+
+def compared(function: Callable[..., Any]) -> str | None:
+    """Return the first ``==`` or ``!=`` of arithmetic on a function's arguments and variables, if any.
+
+    Python decides such a comparison when the function is run, and always in the same way.
+    """
+    definition, text = _definition(function)
+    symbolic = set(inspect.signature(function).parameters)
+    for node in _statements(definition) if definition is not None else ():
+        if isinstance(node, ast.Assign) and (_variable(node.value) or _computed(node.value, symbolic)):
+            symbolic |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.Compare) and any(isinstance(sign, ast.Eq | ast.NotEq) for sign in node.ops):
+            sides = [side for side in (node.left, *node.comparators) if _computed(side, symbolic)]
+            if sides:
+                return _segment(node, text)
+    return None
+
+
+def _computed(node: ast.expr, symbolic: set[str]) -> bool:
+    """Whether an expression is arithmetic on symbolic names."""
+    if isinstance(node, ast.BinOp):
+        return _computed(node.left, symbolic) or _computed(node.right, symbolic)
+    if isinstance(node, ast.UnaryOp):
+        return _computed(node.operand, symbolic)
+    return isinstance(node, ast.Name) and node.id in symbolic
+
+
+def _definition(function: Callable[..., Any]) -> tuple[ast.FunctionDef | None, str]:
+    """Return a function's syntax tree, None where there is no source, and the text it was read from."""
     try:
         source = inspect.getsource(function)
         # inside another function the source is indented: a block around it makes it whole
         text = f"if True:\n{source}" if source[0].isspace() else source
         tree = ast.parse(text)
     except (OSError, TypeError, SyntaxError):
-        return Written(None, {})
-    definitions = [
-        n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function.__name__
-    ]
-    if not definitions:
-        return Written(None, {})
-    definition = definitions[0]
-    calls = [(name, node) for node in ast.walk(definition) if (name := _variable(node)) is not None]
-    constants = _constants(function)
-    priors = {name: _prior(call, text, constants) for name, call in calls if isinstance(call, ast.Call)}
-    return Written(_formula(definition, text), priors)
+        return None, ""
+    found = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function.__name__)
+    return next(found, None), text
 
 
 def _statements(definition: ast.AST) -> Iterator[ast.AST]:

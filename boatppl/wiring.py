@@ -16,6 +16,7 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorVariable
 
 from boatppl.node import Derived, Node, Shared
+from boatppl.source import compared
 from boatppl.words import ModelError, expected_one_of
 
 
@@ -156,6 +157,12 @@ def _run(
         raise ModelError(
             f"{part!r}: {error} Every unknown of a block has a name of its own: rename one."
         ) from error
+    comparison = compared(function)
+    if comparison is not None:
+        raise ModelError(
+            f"{part!r}: `{comparison}` compares in Python, but the function is run once, before any value is "
+            f"known. Use pt.switch(pt.eq(..., ...), a, b) (import pytensor.tensor as pt)."
+        )
     return _checked(part, what, result, names, wiring)
 
 

@@ -119,12 +119,37 @@ def computes(young_mb):
     return math.log(young_mb)
 
 
-@pytest.mark.parametrize(
-    "function", [branches, branches_otherwise, one_of, compares, truth, largest, computes]
-)
+def compares_a_sum(young_mb, region_mb):
+    total = young_mb + region_mb
+    return 1.0 if 2 * total == 8 else 2.0
+
+
+def compares_a_variable(young_mb):
+    slope = pm.LogNormal("slope", 0, 1)
+    return young_mb if slope == 1 else slope * young_mb
+
+
+PYTHON = [branches, branches_otherwise, one_of, compares, truth, largest, computes]
+
+
+@pytest.mark.parametrize("function", [*PYTHON, compares_a_sum, compares_a_variable])
 def test_python_on_a_wire_is_detected(function):
     with pytest.raises(boat.ModelError, match=r"run once.* before any value is known.*pt\.switch"):
         model(function)
+
+
+def test_python_on_what_is_known_is_fine():
+    machines, mode = ["a", "b"], "fast"
+
+    def seconds(young_mb):
+        factor = 2.0 if mode == "fast" else 1.0
+        for name in machines:
+            if name == "a" and young_mb.ndim == 0:
+                factor = factor + 1.0
+        return factor * young_mb
+
+    base = {"young_mb": 7, "gc": "serial", "level": "low", "compressed": False}
+    assert value(model(seconds), "seconds", base) == 21
 
 
 def test_the_comparison_that_would_be_silent_names_the_code():
