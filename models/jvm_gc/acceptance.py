@@ -1,0 +1,176 @@
+"""Does the structured model win? ``python -m models.jvm_gc.acceptance --seeds 10``: live, about eight minutes
+a seed.
+
+For each seed every method searches with the same budget, then the baseline and every method's best are
+measured anew in rounds of random order, under load seeds that no search saw. The table says, for each method
+and seed, the ratio baseline / best of p99 with its one-sided 95 % lower bound. Finished seeds are kept in a
+file and not run again.
+"""
+
+import argparse
+import csv
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import boatppl as boat
+from boatppl.node import Node
+from models.jvm_gc.demo import EVIDENCE_SEED, TRIALS, lower_bound
+from models.jvm_gc.model import PARTS, jvm_model
+from models.jvm_gc.record import Turn
+from models.jvm_gc.spaces import space
+from models.jvm_gc.system import JvmGc
+from models.jvm_gc.workload import WORKLOADS, Workload
+
+ROUNDS = 8
+COLUMNS = ("workload", "seed", "method", "trials", "round", "baseline_ms", "best_ms", "configuration")
+
+Configuration = Mapping[str, Any]
+Method = Callable[[JvmGc, boat.Space, Workload, int, int], Configuration]
+
+
+def structured(run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int) -> Configuration:
+    """The model as it stands."""
+    return _optimised(run, jvm_model(where, workload.heap_mb), seed, trials)
+
+
+def without_residuals(
+    run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int
+) -> Configuration:
+    """The same formulas with nothing for what they do not know."""
+    parts = [replace(part, residual=None) if isinstance(part, Node) else part for part in PARTS]
+    return _optimised(run, boat.DAGModel(where, parts, data={"heap_mb": workload.heap_mb}), seed, trials)
+
+
+def generic(run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int) -> Configuration:
+    """Our own generic mode."""
+    return _optimised(run, where, seed, trials)
+
+
+def random_search(run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int) -> Configuration:
+    """The default and a quasi-random design; the least measured wins."""
+    rows = [where.default, *where.design(trials - 1, seed)]
+    return min(rows, key=lambda configuration: _p99_or_worst(run, configuration))
+
+
+def knowledge_alone(
+    run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int
+) -> Configuration:
+    """What the model recommends after zero trials: the least prior mean among many configurations."""
+    study = boat.Study(jvm_model(where, workload.heap_mb), minimize="p99", random_seed=seed)
+    rows = where.design(512, seed)
+    draws = np.log(study.predict(rows, noise=False)["p99"].values)
+    return rows[int(np.nanargmin(np.nanmean(draws, axis=0)))]
+
+
+METHODS: dict[str, Method] = {
+    "structured": structured,
+    "generic": generic,
+    "random": random_search,
+    "without residuals": without_residuals,
+    "zero trials": knowledge_alone,
+}
+
+
+def _optimised(run: JvmGc, model: Any, seed: int, trials: int) -> Configuration:
+    result = boat.optimize(
+        run, model, minimize="p99", n_trials=trials, random_seed=seed, control_every=0, progress=False
+    )
+    return dict(result.best_configuration)
+
+
+def _p99_or_worst(run: JvmGc, configuration: Configuration) -> float:
+    try:
+        return run(configuration)["p99"]
+    except RuntimeError:
+        return float("inf")
+
+
+def one_seed(name: str, seed: int, methods: Sequence[str], trials: int) -> list[dict[str, Any]]:
+    """Search with every method, then measure every best and the baseline in rounds; return the rows of the
+    file."""
+    workload = WORKLOADS[name]
+    where = space(workload)
+    best: dict[str, Configuration] = {}
+    for i, method in enumerate(methods):
+        run = JvmGc(workload, seed=100_000 * (i + 1) + 1_000 * seed)
+        best[method] = METHODS[method](run, where, workload, seed, trials)
+        print(f"seed {seed} {method}: {dict(best[method])}", flush=True)
+    fresh, order, rows = JvmGc(workload, seed=EVIDENCE_SEED + 1_000 * seed), random.Random(seed), []
+    for number in range(ROUNDS):
+        contenders: dict[str, Configuration] = {"": where.default, **best}
+        names = list(contenders)
+        order.shuffle(names)
+        p99 = {method: _p99_or_worst(fresh, contenders[method]) for method in names}
+        for method in methods:
+            row = (name, seed, method, trials, number, p99[""], p99[method], dict(best[method]))
+            rows.append(dict(zip(COLUMNS, row, strict=True)))
+    return rows
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table: for each method, the median ratio, its bounds, and in how many seeds the bound
+    is 2."""
+    lines = [
+        "| method | seeds | ratio (median) | lower bound (median) | bound at least 2 |",
+        "|---|---|---|---|---|",
+    ]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = [row for row in rows if row["method"] == method]
+        pairs = {
+            seed: [(float(r["baseline_ms"]), float(r["best_ms"])) for r in mine if r["seed"] == seed]
+            for seed in dict.fromkeys(row["seed"] for row in mine)
+        }
+        found = [lower_bound(values) for values in pairs.values()]
+        ratios, bounds = (np.array(side) for side in zip(*found, strict=True))
+        lines.append(
+            f"| {method} | {len(found)} | {np.median(ratios):.2f} | {np.median(bounds):.2f} | "
+            f"{(bounds >= 2).sum()} of {len(found)} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the seeds that are missing and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m models.jvm_gc.acceptance", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--workload", choices=sorted(WORKLOADS), default="small-rows")
+    parser.add_argument(
+        "--methods", nargs="+", choices=sorted(METHODS), default=["structured", "generic", "random"]
+    )
+    parser.add_argument("--file", type=Path, default=Path(__file__).parent / "acceptance.csv")
+    parser.add_argument("--lock", type=Path, help="file to hold an advisory lock on during a seed")
+    options = parser.parse_args(arguments)
+    rows, turn = _read(options.file), Turn(options.lock, 0.0)
+    for seed in range(1, options.seeds + 1):
+        known = {r["method"] for r in rows if r["workload"] == options.workload and int(r["seed"]) == seed}
+        missing = [method for method in options.methods if method not in known]
+        if missing:
+            turn.take()
+            rows += one_seed(options.workload, seed, missing, options.trials)
+            turn.rest()
+            _write(options.file, rows)
+    print(summary([row for row in rows if row["workload"] == options.workload]))
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{**row, "seed": int(row["seed"])} for row in csv.DictReader(file)]
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
