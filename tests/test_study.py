@@ -195,6 +195,15 @@ def test_predictions_have_the_promised_shape_and_shrink_without_noise(model):
     )
 
 
+def test_before_any_trial_predictions_are_the_prior(model):
+    study = boat.Study(model, minimize="cost", random_seed=0)
+    draws = study.predict([{"x": 2.0, "y": 3}, {"x": 8.0, "y": 3}])
+    logs = np.log(draws["rate"].values)  # load ~ LogNormal(3, 1), divided by x
+    assert np.median(logs[:, 0]) == pytest.approx(3 - np.log(2), abs=0.5)
+    assert np.median(logs[:, 0] - logs[:, 1]) == pytest.approx(np.log(4), abs=0.3)
+    assert 0.7 < logs[:, 0].std() < 1.5
+
+
 def test_a_derived_objective_is_optimised(space):
     @boat.node(transform="log")
     def rate(x):
