@@ -9,7 +9,7 @@ import pytest
 
 import boatppl as boat
 from boatppl.dag import generic_model
-from boatppl.priors import draw_prior
+from boatppl.priors import RESOLUTION, draw_prior
 
 SPACE = boat.Space(
     young_mb=boat.Integer(4, 80, log=True, unit="MB"),
@@ -328,7 +328,8 @@ def test_noise_may_be_a_function_of_wires():
     }
     mean, noise = graph.evaluator({"noise": np.array([0.5])}, wires, {}, 2)
     np.testing.assert_allclose(mean, [[4.0, 4.0]])
-    np.testing.assert_allclose(noise, [[9.0, 9.0]])
+    floor = RESOLUTION[False] * graph.scale
+    np.testing.assert_allclose(noise, np.hypot([[9.0, 9.0]], floor))
 
 
 def test_a_noise_function_must_be_positive():

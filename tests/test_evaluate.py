@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boatppl as boat
+from boatppl.priors import RESOLUTION
 from boatppl.rows import Rows, arrive, assemble, every_row, scatter
 from boatppl.wiring import Key, Source
 
@@ -216,7 +217,8 @@ def test_values_by_hand():
         mean.reshape(2, 2, 3), share / speeds[:, None] + (x * b[:, None])[:, :, None], rtol=1e-12
     )
     expected = (y * np.array([[0.1], [0.2]]))[:, :, None] + np.array([2.0, 4.0, 8.0])
-    np.testing.assert_allclose(sd.reshape(2, 2, 3), expected, rtol=1e-12)
+    floor = RESOLUTION[False] * graph.scale
+    np.testing.assert_allclose(sd.reshape(2, 2, 3), np.hypot(expected, floor), rtol=1e-12)
 
 
 @pytest.mark.parametrize("function", KINDS, ids=lambda f: f.__name__)
