@@ -70,7 +70,19 @@ def markdown(figures: Sequence[Figure], about: Mapping[str, str]) -> str:
     rows = [[f.promise, f.what, f.promised_text, f.found_text, f.kept, f.note] for f in figures]
     table = markdown_table(["promise", "measured as", "promised", "found", "kept", "note"], rows)
     where = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    return f"# Promises and what was measured\n\nMade by `make bench`.\n\n{table}\n\n{where}\n"
+    return (
+        f"# Promises and what was measured\n\nMade by `make bench`.\n\n{table}\n\n{where}\n{_caution(about)}"
+    )
+
+
+def _caution(about: Mapping[str, str]) -> str:
+    """Say so where the machine had more to do than it has cores."""
+    loads = [float(about[when]) for when in ("load before", "load after") if when in about]
+    if not loads or max(loads) <= int(about["cores"]):
+        return ""
+    return (
+        "\nOther programs used this machine meanwhile (load above the number of cores): times are too long.\n"
+    )
 
 
 def comma_separated(figures: Sequence[Figure], about: Mapping[str, str]) -> str:

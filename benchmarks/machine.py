@@ -15,7 +15,8 @@ def described() -> dict[str, str]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory()}, {platform.system()}",
+        "machine": f"{_processor()}, {_memory()}, {platform.system()}",
+        "cores": str(os.cpu_count()),
         "load before": load(),
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},

@@ -92,6 +92,12 @@ def test_tables_say_what_was_promised_and_found():
     assert [row["machine"] for row in rows] == ["one", "one"]
 
 
+@pytest.mark.parametrize(("load", "said"), [("1.9", False), ("3.0", True)])
+def test_a_busy_machine_is_said_to_be_one(load, said):
+    about = {"cores": "2", "load before": "0.1", "load after": load}
+    assert ("times are too long" in markdown([Figure("p", "w", 1, 2, "s")], about)) is said
+
+
 def test_censored_trials_count_as_never():
     assert first_within([0.3, 0.1, 0.2], 0.1) == 2.0
     assert first_within([0.3], 0.1) == INF
