@@ -43,7 +43,7 @@ def _wrapped(pieces: Iterable[str], between: str, width: int) -> list[str]:
             lines[-1] += between + piece
         else:
             lines.append(piece)
-    return lines
+    return [f"{line}{between.rstrip()}" for line in lines[:-1]] + lines[-1:]
 
 
 def formula(part: Node | Derived | Shared) -> str:

@@ -255,3 +255,19 @@ def _causes(
             [value] = arrive(data.values, [_key(model, node, name)], model.sources, rows).values()
             broken[name] = ~_finite(value[0])
     return missing, broken
+
+
+def shape_of(model: DAG, name: str) -> tuple[int, ...]:
+    """Return the shape of a node's measurement: ``()`` for a number, one length a dim for a vector."""
+    return tuple(model.sizes[dim] for dim in model.sources[name].dims)
+
+
+def check_domain(name: str, value: float | np.ndarray, kind: str | None) -> None:
+    """Raise a MeasurementError where a measured value (NaN is missing) has no place on a node's transformed
+    scale."""
+    there = np.asarray(value)[np.isfinite(value)]
+    if not np.isfinite(Transform(kind).forward(there)).all():
+        raise MeasurementError(
+            f"{name} was measured as {value}, but its transform {kind!r} needs values "
+            f"{Transform(kind).domain}."
+        )

@@ -99,6 +99,18 @@ def test_long_formulas_have_the_rest_below():
     assert all(len(line) <= 150 for line in lines)
 
 
+def test_many_priors_continue_below_each_other():
+    @boat.node(unit="ms")
+    def seconds(young_mb):
+        names = ("first", "second", "third", "fourth", "fifth", "sixth")
+        return sum(pm.Normal(name, 0.25, 1000.0) for name in names) * young_mb
+
+    text = repr(boat.DAGModel(SPACE, [seconds]))
+    assert "first ~ Normal(0.25, 1000), second ~" in text
+    assert "," in text.splitlines()[-2][-1]
+    assert all(len(line) <= 150 for line in text.splitlines())
+
+
 def test_generic_models_say_that_they_know_nothing():
     text = repr(boat.DAGModel(SPACE, [boat.generic("p99", ["young_mb", "tenuring"], unit="ms")]))
     assert "p99  ms  = level  + GP(young_mb, tenuring)" in text

@@ -5,6 +5,7 @@ import pymc as pm
 import pytest
 
 import boatppl as boat
+from boatppl.priors import draw_prior
 from boatppl.rows import arrive, assemble, every_row
 from boatppl.table import measured, residual_features, tables
 from boatppl.trial import State, Trial
@@ -136,6 +137,18 @@ def test_a_prior_on_one_element_names_the_remedy(what):
 def lambda_named(function):
     function.__name__ = "user"
     return function
+
+
+def test_priors_may_depend_on_data_and_on_variables():
+    @boat.node
+    def seconds(cores, batch):
+        typical = pm.LogNormal("typical", np.log(2), 1)
+        return pm.LogNormal("x", pm.math.log(cores.mean() * typical), 0.1) * batch
+
+    dag = distributed(seconds, compute_time)
+    draws = draw_prior(dag.nodes["seconds"].variables, 2000, 1)
+    ratio = draws["x"] / draws["typical"]
+    assert np.median(ratio) == pytest.approx(CORES.mean(), rel=0.05)
 
 
 # -- shared unknowns per element ----------------------------------------------------------

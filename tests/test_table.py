@@ -109,6 +109,22 @@ def test_a_derived_value_that_is_not_finite_is_named():
     assert table.unused == {"pause_share not finite": (0,), "gc_rate missing": (1,)}
 
 
+def test_latent_quantities_of_nodes_miss_what_their_nodes_miss():
+    @boat.shared
+    def strain(gc_rate, eden_mb):
+        return gc_rate * eden_mb * pm.LogNormal("factor", 0, 1)
+
+    @boat.node(transform="log")
+    def pause(strain):
+        return strain
+
+    dag = boat.DAGModel(SPACE, [eden_mb, gc_rate, strain, pause])
+    assert dag.inputs_of("pause") == ("gc_rate", "young_mb")
+    table = tables(dag, measured(dag, [trial(0, gc_rate=2.0, pause=1.0), trial(1, pause=1.0)]))["pause"]
+    np.testing.assert_array_equal(table.wires[Key("gc_rate", ())], [2.0])
+    assert table.unused == {"gc_rate missing": (1,)}
+
+
 def test_no_trials_give_empty_tables_of_the_right_shape():
     table = tables(DAG, measured(DAG, []))["p99"]
     assert [array.shape for array in table.arguments()] == [(0,), (0, 4), (4,), (0,), (0,)]
