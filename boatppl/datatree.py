@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from boatppl.compile.density import DEGREES_OF_FREEDOM
-from boatppl.graph import draw_prior
+from boatppl.graph import DAG, draw_prior
 from boatppl.infer import BlockPosterior
 from boatppl.leave_one_out import at_rows, log_likelihood
 from boatppl.propagate import NodeDraws, Posterior
@@ -154,3 +154,17 @@ def _replicates(node: NodeDraws, block: BlockPosterior, seed: int) -> np.ndarray
     if node.graph.node.robust:
         normals /= np.sqrt(rng.chisquare(DEGREES_OF_FREEDOM, size=mean.shape) / DEGREES_OF_FREEDOM)
     return node.transform.inverse(mean + noise * normals)
+
+
+def as_dataset(model: DAG, values: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """Return predictive draws name -> ``(sample, configuration, *dims)`` with named dims, coordinates and
+    units."""
+    data = {
+        name: (
+            ("sample", "configuration", *model.sources[name].dims),
+            value,
+            {"unit": getattr(model.parts[name], "unit", None) or ""},
+        )
+        for name, value in values.items()
+    }
+    return xr.Dataset(data, coords=dict(model.coords))

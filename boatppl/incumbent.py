@@ -10,6 +10,7 @@ import numpy as np
 from boatppl.predict import predictive
 from boatppl.propagate import Posterior
 from boatppl.suggest import Goal
+from boatppl.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -59,50 +60,30 @@ def noise_free(
     return predictive(posterior, unit, contexts or {}, seed, noise=False, target=goal.name)[goal.name]
 
 
-def incumbent(
-    posterior: Posterior, goal: Goal, run: np.ndarray, seed: int, contexts: Mapping[str, Any] | None = None
-) -> np.ndarray:
-    """Return the row of ``run (configuration, coordinate)`` with the best posterior median of the
-    objective."""
-    rows = np.unique(run, axis=0)
-    draws = noise_free(posterior, goal, rows, seed, contexts)
-    return rows[np.nanargmin(goal.sign * np.nanmedian(draws, axis=0))]
+def best_column(draws: np.ndarray, goal: Goal) -> int:
+    """Return the configuration with the best posterior median, of noise-free ``draws (draw,
+    configuration)``."""
+    return int(np.nanargmin(goal.sign * np.nanmedian(draws, axis=0)))
 
 
-def better(draws: np.ndarray, goal: Goal) -> tuple[float, float, float]:
-    """Return 5, 50 and 95 % points of how many times better column 0 of ``draws (draw, 2)`` is than column
-    1."""
+def best_of(draws: np.ndarray, goal: Goal, trials: Sequence[Trial], values: Sequence[float]) -> Best:
+    """Return the incumbent from noise-free draws ``(draw, 2)`` of itself and of the default, and from its
+    trials."""
     ratio = draws[:, 0] / draws[:, 1] if goal.maximize else draws[:, 1] / draws[:, 0]
-    low, middle, high = summary(ratio)
-    return low, middle, high
+    (low, middle, high), default = summary(draws[:, 0]), summary(draws[:, 1])[1]
+    return Best(
+        configuration=trials[0].configuration,
+        value=middle,
+        interval=(low, high),
+        measured=float(np.mean(values)),
+        default=default,
+        ratio=summary(ratio),
+        trials=tuple(trial.number for trial in trials),
+    )
 
 
-def summary(draws: np.ndarray, levels: Sequence[float] = (0.05, 0.5, 0.95)) -> list[float]:
-    """Return quantiles of draws ``(draw,)`` as plain floats; NaN where no draw is finite."""
+def summary(draws: np.ndarray) -> tuple[float, float, float]:
+    """Return the 5, 50 and 95 % points of draws ``(draw,)``; NaN where no draw is finite."""
     finite = draws[np.isfinite(draws)]
-    return [float(q) for q in np.quantile(finite, levels)] if len(finite) else [float("nan")] * len(levels)
-
-
-def forecast(
-    posterior: Posterior,
-    goal: Goal,
-    chosen: np.ndarray,
-    run: np.ndarray,
-    seed: int,
-    contexts: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Say before a run what it will bring: the predicted measurement, the expected gain and its
-    probability."""
-    best = incumbent(posterior, goal, run, seed, contexts)
-    draws = noise_free(posterior, goal, np.stack([chosen, best]), seed, contexts)
-    gain = goal.sign * (draws[:, 1] - draws[:, 0])
-    measured = predictive(posterior, chosen[None], contexts or {}, seed, noise=True, target=goal.name)[
-        goal.name
-    ]
-    low, median, high = summary(measured[:, 0])
-    return {
-        "predicted": {"low": low, "median": median, "high": high},
-        "expected_gain": float(np.nanmean(np.maximum(gain, 0.0))),
-        "probability": float(np.nanmean(gain > 0.0)),
-        "verdicts": {block.density.block.name: str(block.verdict) for block in posterior.blocks},
-    }
+    low, middle, high = np.quantile(finite, [0.05, 0.5, 0.95]) if len(finite) else [np.nan] * 3
+    return float(low), float(middle), float(high)

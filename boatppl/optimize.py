@@ -23,7 +23,7 @@ Callback = Callable[[Study, Trial], None]
 
 def optimize(
     run: Callable[[dict[str, Any]], Any],
-    model: DAGModel | Space,
+    model: DAGModel | Space | Sequence[DAGModel] | Mapping[str, DAGModel],
     *,
     minimize: str | None = None,
     maximize: str | None = None,
@@ -34,6 +34,7 @@ def optimize(
     random_seed: int | None = None,
     n_initial: int | None = None,
     acquisition: str = "expected improvement",
+    hedge: bool = True,
     timeout: float | None = None,
     isolate: bool = False,
     context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
@@ -52,7 +53,8 @@ def optimize(
         :class:`boatppl.Command`. A run that raises, or returns what is no measurement, is a failed trial; the
         study goes on.
     model
-        A :class:`DAGModel`, or a :class:`Space` alone for the generic tuner.
+        A :class:`DAGModel`, or a :class:`Space` alone for the generic tuner; several rival models as a list
+        or dict.
     minimize, maximize
         The node or derived quantity to optimise: one of the two.
     n_trials
@@ -60,7 +62,7 @@ def optimize(
         confirmation runs are counted apart.
     budget
         Wall time: seconds, a timedelta, or ``"30min"``, ``"2h"``, ``"90s"``. No trial starts after it.
-    storage, name, random_seed, n_initial, acquisition
+    storage, name, random_seed, n_initial, acquisition, hedge
         As :class:`Study` takes them.
     timeout
         Seconds that one run may take; the run is then ended with everything it started.
@@ -101,6 +103,7 @@ def optimize(
         random_seed=random_seed,
         n_initial=n_initial,
         acquisition=acquisition,
+        hedge=hedge,
     )
     if isinstance(run, Command):
         run.check_placeholders([*study.space.names, *study.space.contexts])

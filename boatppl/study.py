@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from boatppl.dag import DAGModel, generic_model
-from boatppl.datatree import tree
-from boatppl.fit import Inference
-from boatppl.incumbent import Best, better, forecast, incumbent, noise_free, summary
+from boatppl.dag import DAGModel
+from boatppl.datatree import as_dataset, tree
+from boatppl.incumbent import Best, best_column, best_of
 from boatppl.infer import LONG, SHORT, Chains
 from boatppl.predict import predictive
+from boatppl.propagate import Posterior
+from boatppl.rivals import Rivals, rivals_of
 from boatppl.space import Space
 from boatppl.storage import open_storage
 from boatppl.suggest import ACQUISITIONS, Goal, Runs, suggest
-from boatppl.table import Measured, measured
-from boatppl.transform import Transform
-from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
+from boatppl.table import check_domain, measured, shape_of
+from boatppl.trial import State, Trial, Trials, validate_measurements
 from boatppl.words import ModelError, expected_one_of, listed, nearest
 
 
@@ -43,6 +43,9 @@ class Study:
         How many trials come before the first modelled one: the default, then a quasi-random design.
     acquisition
         How the posterior chooses: ``"expected improvement"``, ``"thompson"`` or ``"posterior mean"``.
+    hedge
+        Keep the generic model beside the developer's, weigh them by how well they predicted each run before
+        it was made, and draw by weight which of them proposes: a wrong model then never costs much.
 
     Raises
     ------
@@ -54,7 +57,7 @@ class Study:
 
     def __init__(
         self,
-        model: DAGModel | Space,
+        model: DAGModel | Space | Sequence[DAGModel] | Mapping[str, DAGModel],
         *,
         minimize: str | None = None,
         maximize: str | None = None,
@@ -63,15 +66,18 @@ class Study:
         random_seed: int | None = None,
         n_initial: int | None = None,
         acquisition: str = "expected improvement",
+        hedge: bool = True,
     ) -> None:
         self.goal = _goal(minimize, maximize)
         if acquisition not in ACQUISITIONS:
             raise ModelError(f"acquisition= is {expected_one_of(ACQUISITIONS, acquisition)}.")
         self.acquisition = acquisition
         self.generic = isinstance(model, Space)
-        self.model = generic_model(model, self.goal.name) if isinstance(model, Space) else model
+        rivals = rivals_of(model, self.goal, 0, hedge)
+        self.model = rivals.models[rivals.first]
         self.space = self.model.space
-        _check_goal(self.model, self.goal)
+        for rival in rivals.models.values():
+            _check_goal(rival, self.goal)
         self.name = name
         self.storage = open_storage(storage)
         direction = "maximize" if self.goal.maximize else "minimize"
@@ -81,11 +87,9 @@ class Study:
         self.random_seed = self._seed(random_seed)
         self.n_initial = default_n_initial(self.model, self.generic) if n_initial is None else int(n_initial)
         self.trials: Trials = self.storage.trials(name)
-        self._inference = Inference(self.model, self.random_seed)
-        self._design: list[dict[str, Any]] | None = None
+        self.rivals = Rivals(rivals.models, self.goal, self.random_seed)
 
     # -- ask and tell
-    # -------------------------------------------------------------------------------------------------
 
     def ask(self, n: int | None = None, *, context: Mapping[str, Any] | None = None) -> Trial | list[Trial]:
         """Return the next trial to run, or ``n`` of them; each is stored as RUNNING before it is handed out.
@@ -160,24 +164,14 @@ class Study:
         return trial
 
     def _validated(self, raw: Any) -> dict[str, Any]:
-        shapes = {
-            name: tuple(self.model.sizes[dim] for dim in self.model.sources[name].dims)
-            for name in self.model.nodes
-        }
+        nodes = {name: model for model in self.rivals.models.values() for name in model.nodes}
+        shapes = {name: shape_of(model, name) for name, model in nodes.items()}
         values = validate_measurements(raw, shapes, self.goal.name)
-        for name, value in values.items():
-            if name in shapes:
-                transform = Transform(self.model.nodes[name].node.transform)
-                there = np.asarray(value)[np.isfinite(value)]
-                if not np.isfinite(transform.forward(there)).all():
-                    raise MeasurementError(
-                        f"{name} was measured as {value}, but its transform {transform.kind!r} needs values "
-                        f"{transform.domain}."
-                    )
+        for name in nodes.keys() & values.keys():
+            check_domain(name, values[name], nodes[name].nodes[name].node.transform)
         return values
 
     # -- choosing
-    # -----------------------------------------------------------------------------------------------------
 
     def _next(
         self, number: int, context: Mapping[str, Any]
@@ -204,7 +198,7 @@ class Study:
 
     def compile(self) -> None:
         """Compile the model now rather than before the first modelled suggestion."""
-        self._inference.compile()
+        self.rivals.compile()
 
     def _designed(self, number: int) -> dict[str, Any]:
         """The next point of the design that was not run."""
@@ -223,26 +217,43 @@ class Study:
     def _suggested(
         self, number: int, context: Mapping[str, Any]
     ) -> tuple[dict[str, Any], str, dict[str, Any]]:
-        data = self._data()
-        posterior = self._inference.posterior(data, SHORT)
+        trials, objective = self._fitted(), self._objective()
+        posteriors, shares = self.rivals.posteriors(trials, objective), self.weights
+        seed = self._seed_of(number)
+        names = list(shares)
+        draw = np.random.default_rng([seed, 51]).choice(len(names), p=list(shares.values()))
         runs = Runs(
-            measured=data.unit,
+            measured=self._rows([trial for trial in trials if trial.number in objective]),
             pending=self._rows(self.trials.running),
             failed=self._rows([trial for trial in self.trials.finished if trial.state in FAILURES]),
             taken=self._rows(self.trials),
         )
-        seed = self._seed_of(number)
-        found = suggest(posterior, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
+        proposer = posteriors[names[draw]]
+        found = suggest(proposer, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
         [configuration] = self.space.decode(found.unit[None])
-        known = forecast(posterior, self.goal, found.unit, data.unit, self.random_seed, context)
-        return configuration, "suggested", known | {"evaluated": found.evaluated}
+        known = self.rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
+        return configuration, "suggested", known | {"proposed_by": names[draw], "evaluated": found.evaluated}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much each rival model is listened to now, by how well it predicted the runs so far."""
+        return self.rivals.weights(self.trials.finished, self._objective())
+
+    def _objective(self) -> dict[int, float]:
+        """The measured objective of the finished trials, number -> value."""
+        found = {trial.number: self.objective_of(trial) for trial in self.trials.finished}
+        return {number: value for number, value in found.items() if value is not None}
+
+    def _fitted(self) -> list[Trial]:
+        """The trials that the models learn from."""
+        return [trial for trial in self._usable() if self._has_context(trial)]
+
+    def _posterior(self, length: Chains = SHORT) -> Posterior:
+        return self.rivals.posterior(self.rivals.first, self._fitted(), self._objective(), length)
 
     def _rows(self, trials: Iterable[Trial]) -> np.ndarray:
         rows = self.space.encode([trial.configuration for trial in trials])
         return rows.reshape(-1, self.space.dimension)
-
-    def _data(self) -> Measured:
-        return measured(self.model, [t for t in self._usable() if self._has_context(t)])
 
     def _has_context(self, trial: Trial) -> bool:
         return all(name in trial.context for name in self.space.contexts)
@@ -262,7 +273,6 @@ class Study:
         return int(kept if random_seed is None else random_seed)
 
     # -- looking
-    # ------------------------------------------------------------------------------------------------------
 
     def predict(
         self,
@@ -280,22 +290,8 @@ class Study:
         rows = [configurations] if isinstance(configurations, Mapping) else list(configurations)
         unit = self.space.encode([self.space.validate(row, strict=False) for row in rows])
         known = self.space.validate_context(context)
-        posterior = self._inference.posterior(self._data(), SHORT)
-        values = predictive(posterior, unit, known, self.random_seed, noise=noise)
-        return xr.Dataset(
-            {
-                name: (
-                    ("sample", "configuration", *self.model.sources[name].dims),
-                    value,
-                    {"unit": self._unit(name)},
-                )
-                for name, value in values.items()
-            },
-            coords=dict(self.model.coords),
-        )
-
-    def _unit(self, name: str) -> str:
-        return getattr(self.model.parts[name], "unit", None) or ""
+        values = predictive(self._posterior(), unit, known, self.random_seed, noise=noise)
+        return as_dataset(self.model, values)
 
     @property
     def posterior(self) -> xr.DataTree:
@@ -308,34 +304,24 @@ class Study:
         """Sample the posterior given every measurement so far, and return it as one tree with a child per
         node."""
         length = Chains(draws, tune, chains)
-        return tree(self._inference.posterior(self._data(), length), self.random_seed)
+        return tree(self._posterior(length), self.random_seed)
 
     @property
     def best(self) -> Best:
         """The incumbent: the measured configuration that is best by the posterior."""
-        data = self._data()
-        if not len(data.numbers):
+        trials, objective = self._fitted(), self._objective()
+        used = [trial for trial in trials if trial.number in objective]
+        if not used:
             raise ModelError(
                 "no trial of this study has a measurement yet, so there is no best configuration."
             )
-        posterior = self._inference.posterior(data, SHORT)
-        used = [trial for trial in self._usable() if self._has_context(trial)]
-        context = dict(used[-1].context)
-        unit = incumbent(posterior, self.goal, data.unit, self.random_seed, context)
-        rows = np.stack([unit, self.space.encode([self.space.default])[0]])
-        draws = noise_free(posterior, self.goal, rows, self.random_seed, context)
-        same = [trial for trial, row in zip(used, data.unit, strict=True) if np.allclose(row, unit)]
-        values = [value for value in map(self.objective_of, same) if value is not None]
-        low, middle, high = summary(draws[:, 0])
-        return Best(
-            configuration=same[0].configuration,
-            value=middle,
-            interval=(low, high),
-            measured=float(np.mean(values)) if values else None,
-            default=summary(draws[:, 1])[1],
-            ratio=better(draws, self.goal),
-            trials=tuple(trial.number for trial in same),
-        )
+        posteriors = self.rivals.posteriors(trials, objective)
+        rows, which = np.unique(self._rows(used), axis=0, return_inverse=True)
+        points = np.concatenate([rows, self.space.encode([self.space.default])])
+        draws = self.rivals.noise_free(posteriors, self.weights, points, used[-1].context)
+        place = best_column(draws[:, :-1], self.goal)
+        same = [trial for trial, row in zip(used, which, strict=True) if row == place]
+        return best_of(draws[:, [place, -1]], self.goal, same, [objective[trial.number] for trial in same])
 
     def objective_of(self, trial: Trial) -> float | None:
         """The objective as a trial measured it (a derived one computed from what was measured); None where it
@@ -364,7 +350,7 @@ class Study:
     def unused(self) -> list[str]:
         """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause
         missing``."""
-        posterior = self._inference.posterior(self._data(), SHORT)
+        posterior = self._posterior()
         lines = []
         for name, draws in posterior.nodes.items():
             for reason, numbers in draws.table.unused.items():

@@ -1,0 +1,158 @@
+"""The models a study listens to: the developer's, and the generic one beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from boatppl.dag import DAGModel, generic_model
+from boatppl.fit import Inference
+from boatppl.hedge import Forecast, forecast_run, quantiles, weights
+from boatppl.incumbent import best_column, noise_free
+from boatppl.infer import SHORT, Chains
+from boatppl.node import Node
+from boatppl.propagate import Posterior
+from boatppl.space import Space
+from boatppl.suggest import Goal
+from boatppl.table import measured
+from boatppl.trial import Trial
+from boatppl.words import ModelError
+
+GENERIC = "generic"
+PRIOR_OF_GENERIC = 0.2  # the developer's models share the rest
+
+
+class Rivals:
+    """Several models of one objective over one space, each with its own inference; the first is the
+    developer's."""
+
+    def __init__(self, models: Mapping[str, DAGModel], goal: Goal, seed: int) -> None:
+        self.goal = goal
+        self.models = dict(models)
+        self.inference = {name: Inference(model, seed) for name, model in models.items()}
+        self.seed = seed
+
+    @property
+    def first(self) -> str:
+        """The name of the developer's model (or of the generic one, where there is no other)."""
+        return next(iter(self.models))
+
+    @property
+    def prior(self) -> dict[str, float]:
+        """The weights before any score."""
+        if GENERIC not in self.models or len(self.models) == 1:
+            return dict.fromkeys(self.models, 1.0 / len(self.models))
+        own = (1.0 - PRIOR_OF_GENERIC) / (len(self.models) - 1)
+        return {name: PRIOR_OF_GENERIC if name == GENERIC else own for name in self.models}
+
+    def compile(self) -> None:
+        """Compile every model now."""
+        for inference in self.inference.values():
+            inference.compile()
+
+    def posteriors(
+        self, trials: Sequence[Trial], objective: Mapping[int, float], names: Sequence[str] | None = None
+    ) -> dict[str, Posterior]:
+        """Return the rivals' short posteriors given the finished trials and their measured objective."""
+        return {name: self.posterior(name, trials, objective) for name in names or self.models}
+
+    def posterior(
+        self, name: str, trials: Sequence[Trial], objective: Mapping[int, float], length: Chains = SHORT
+    ) -> Posterior:
+        """Return one rival's posterior. A derived objective is a measurement to a rival that has it as a
+        node."""
+        rows = [
+            replace(trial, measurements=trial.measurements | {self.goal.name: objective[trial.number]})
+            if trial.number in objective
+            else trial
+            for trial in trials
+        ]
+        return self.inference[name].posterior(measured(self.models[name], rows), length)
+
+    def outlook(
+        self,
+        posteriors: Mapping[str, Posterior],
+        shares: Mapping[str, float],
+        chosen: np.ndarray,
+        run: np.ndarray,
+        contexts: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return what is known before a run at ``chosen (coordinate,)``, as a record for the log.
+
+        What it will measure (each rival's forecast, and quantiles of their mixture), the expected gain over
+        the best of ``run (configuration, coordinate)`` and its probability.
+        """
+        draws = self.noise_free(posteriors, shares, np.concatenate([chosen[None], run]), contexts)
+        best = 1 + best_column(draws[:, 1:], self.goal)
+        gain = self.goal.sign * (draws[:, best] - draws[:, 0])
+        forecasts = {
+            name: forecast_run(posterior, self.goal, chosen, self.seed, contexts)
+            for name, posterior in posteriors.items()
+        }
+        low, median, high = quantiles(forecasts, shares, self.seed, (0.05, 0.5, 0.95))
+        return {
+            "predicted": {"low": low, "median": median, "high": high},
+            "expected_gain": float(np.nanmean(np.maximum(gain, 0.0))),
+            "probability": float(np.nanmean(gain > 0.0)),
+            "weights": dict(shares),
+            "forecasts": {name: forecast.to_record() for name, forecast in forecasts.items()},
+            "verdicts": {
+                name: {block.density.block.name: str(block.verdict) for block in posterior.blocks}
+                for name, posterior in posteriors.items()
+            },
+        }
+
+    def weights(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> dict[str, float]:
+        """Return the weights after the trials so far; ``objective`` is number -> measured value."""
+        return self.history(trials, objective)[-1]
+
+    def history(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> list[dict[str, float]]:
+        """Return the weights before any score and after each scored trial."""
+        scores: list[dict[str, float]] = []
+        found = [weights(scores, self.prior)]
+        for trial in trials:
+            records = (trial.suggestion or {}).get("forecasts", {})
+            if trial.number in objective and set(self.models) <= set(records):
+                value = objective[trial.number]
+                known = {name: Forecast.from_record(records[name]) for name in self.models}
+                scores.append({name: forecast.log_density(value) for name, forecast in known.items()})
+                found.append(weights(scores, self.prior))
+        return found
+
+    def noise_free(
+        self,
+        posteriors: Mapping[str, Posterior],
+        shares: Mapping[str, float],
+        unit: np.ndarray,
+        contexts: Mapping[str, Any] | None,
+    ) -> np.ndarray:
+        """Return draws ``(draw, configuration)`` of the objective from the weighted mixture of the rivals."""
+        parts = []
+        for name, posterior in posteriors.items():
+            draws = noise_free(posterior, self.goal, unit, self.seed, contexts)
+            count = max(1, round(shares[name] * len(draws)))
+            parts.append(draws[np.linspace(0, len(draws) - 1, count).astype(int)])
+        return np.concatenate(parts)
+
+
+def rivals_of(model: Any, goal: Goal, seed: int, hedge: bool) -> Rivals:
+    """Return what to listen to: a space alone is the generic model, one model or several are the developer's,
+    and
+    ``hedge`` puts the generic one beside them."""
+    if isinstance(model, Space):
+        return Rivals({GENERIC: generic_model(model, goal.name)}, goal, seed)
+    if isinstance(model, DAGModel):
+        model = {"structured": model}
+    elif not isinstance(model, Mapping):
+        model = {f"model {i + 1}": item for i, item in enumerate(model)}
+    if not model or not all(isinstance(item, DAGModel) for item in model.values()):
+        raise ModelError(f"a study takes a Space, a DAGModel or several; got {model!r}.")
+    first = next(iter(model.values()))
+    if any(item.space != first.space for item in model.values()):
+        raise ModelError("rival models must have the same space; build them over one Space.")
+    found = dict(model)
+    if hedge and GENERIC not in found:
+        like = first.parts.get(goal.name)
+        found[GENERIC] = generic_model(first.space, goal.name, like if isinstance(like, Node) else None)
+    return Rivals(found, goal, seed)

@@ -1,0 +1,123 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pymc as pm
+import pytest
+from scipy.integrate import quad
+from scipy.stats import lognorm
+
+import boatppl as boat
+from boatppl.hedge import LEAST, Forecast, quantiles, weights
+from boatppl.transform import Transform
+
+PRIOR = {"structured": 0.8, "generic": 0.2}
+
+
+def test_a_forecast_is_a_density_in_the_natural_unit():
+    forecast = Forecast(Transform("log", 0.5, 2.0), (0.1, 0.7), (0.3, 0.2))
+    total, _ = quad(lambda y: np.exp(forecast.log_density(y)), 1e-6, 200, limit=400)
+    assert total == pytest.approx(1.0, abs=1e-6)
+    one = Forecast(Transform("log"), (1.0,), (0.5,))
+    assert one.log_density(3.0) == pytest.approx(lognorm(0.5, scale=np.e).logpdf(3.0))
+    assert one.log_density(-1.0) == -np.inf
+
+
+def test_a_forecast_survives_the_log():
+    forecast = Forecast(Transform("sqrt", 0.1, 3.0), (0.1, 0.7), (0.3, 0.2))
+    assert Forecast.from_record(json.loads(json.dumps(forecast.to_record()))) == forecast
+
+
+def test_quantiles_are_those_of_the_weighted_mixture():
+    forecasts = {"a": Forecast(Transform(), (0.0,), (1.0,)), "b": Forecast(Transform(), (10.0,), (1.0,))}
+    low, high = quantiles(forecasts, {"a": 0.75, "b": 0.25}, 0, (0.5, 0.9))
+    assert low == pytest.approx(0.43, abs=0.15)  # the 2/3 point of a standard normal
+    assert high == pytest.approx(10 + 0.25, abs=0.2)  # the 60 % point of the other
+
+
+def test_weights_follow_the_scores_and_keep_a_floor():
+    assert weights([], PRIOR) == pytest.approx({"structured": 0.77, "generic": 0.23})
+    good = [{"structured": -1.0, "generic": -2.0}] * 6
+    assert weights(good, PRIOR)["structured"] > 0.9
+    bad = [{"structured": -9.0, "generic": -1.0}] * 30
+    found = weights(bad, PRIOR)
+    assert found["structured"] == pytest.approx(LEAST)
+    assert sum(found.values()) == pytest.approx(1.0)
+
+
+def test_one_bad_run_is_no_verdict_but_many_are():
+    once = [{"structured": -np.inf, "generic": -1.0}]
+    assert weights(once, PRIOR)["structured"] > 0.4
+    assert weights(once * 6, PRIOR)["structured"] < 0.1
+
+
+SPACE = boat.Space(x=boat.Float(1, 20, log=True, default=2.0), y=boat.Integer(0, 10, default=8))
+
+
+@boat.node(transform="log")
+def rate(x):
+    load = pm.LogNormal("load", 3, 1)
+    return load / x
+
+
+@boat.node(transform="log")
+def cost(rate, x, y):
+    slope, height = pm.LogNormal("slope", -1, 1), pm.LogNormal("height", 0, 1)
+    return rate + slope * x + height * abs(y - 3)
+
+
+@boat.node(transform="log")
+def nonsense(x, y):
+    scale = pm.LogNormal("scale", 0, 1)
+    return scale * (1 + x) ** 2 / (1 + y)
+
+
+NONSENSE = replace(nonsense, name="cost")
+
+
+def system(configuration, rng):
+    x, y = configuration["x"], configuration["y"]
+    rate = 30.0 / x * np.exp(0.03 * rng.normal())
+    return {"rate": rate, "cost": (rate + 0.5 * x + abs(y - 3)) * np.exp(0.03 * rng.normal())}
+
+
+def played(model, n):
+    study, rng = boat.Study(model, minimize="cost", random_seed=1), np.random.default_rng(0)
+    for _ in range(n):
+        trial = study.ask()
+        study.tell(trial, system(trial.configuration, rng))
+    return study
+
+
+def test_a_right_model_is_listened_to():
+    study = played(boat.DAGModel(SPACE, [rate, cost]), 12)
+    assert study.weights["structured"] > 0.85
+    assert {trial.suggestion["proposed_by"] for trial in study.trials[3:]} <= {"structured", "generic"}
+
+
+def test_a_nonsense_model_is_given_up_and_the_optimum_is_found_all_the_same():
+    wrong = boat.Study(boat.DAGModel(SPACE, [NONSENSE]), minimize="cost", random_seed=1)
+    rng = np.random.default_rng(0)
+    for _ in range(22):
+        trial = wrong.ask()
+        wrong.tell(trial, system(trial.configuration, rng))
+    assert wrong.weights["generic"] > 0.6
+    x, y = wrong.best.configuration.values()
+    assert 30 / x + 0.5 * x + abs(y - 3) < 1.3 * 2 * np.sqrt(15)
+
+
+def test_rival_models_are_compared_and_the_first_is_shown():
+    models = {"right": boat.DAGModel(SPACE, [rate, cost]), "wrong": boat.DAGModel(SPACE, [NONSENSE])}
+    study = played(models, 10)
+    found = study.weights
+    assert list(found) == ["right", "wrong", "generic"]
+    assert found["right"] > found["wrong"]
+    assert list(study.model) == ["rate", "cost"]
+    other = boat.DAGModel(boat.Space(x=boat.Float(1, 3), y=boat.Integer(0, 1)), [rate, cost])
+    with pytest.raises(boat.ModelError, match="same space"):
+        boat.Study([models["right"], other], minimize="cost")
+
+
+def test_without_a_hedge_the_developer_is_alone():
+    study = boat.Study(boat.DAGModel(SPACE, [rate, cost]), minimize="cost", hedge=False)
+    assert study.weights == {"structured": 1.0}
