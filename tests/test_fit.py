@@ -1,0 +1,111 @@
+"""Inference of a whole model: compiled once, refitted only where rows are new, the same when resumed."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pymc as pm
+import pytest
+
+import boatppl as boat
+from boatppl.fit import Inference
+from boatppl.infer import Chains
+from boatppl.table import measured
+
+TINY = Chains(draws=10, tune=30, chains=2, target_accept=0.8, max_treedepth=4, dispersed=False)
+
+
+@boat.node(transform="log", residual=boat.GP(["x"]))
+def rate(x):
+    return pm.LogNormal("malloc", 0, 1) * (1 + x)
+
+
+@boat.node(residual=None)
+def pause(x, rate):
+    return pm.Normal("level", 0, 3) + x + rate
+
+
+MODEL = boat.DAGModel(boat.Space(x=boat.Float(0, 1)), [rate, pause])
+
+
+def trials(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        SimpleNamespace(
+            number=i,
+            configuration=configuration,
+            context={},
+            measurements={"rate": float(np.exp(rng.normal())), "pause": float(rng.normal())},
+        )
+        for i, configuration in enumerate(MODEL.space.design(n, seed))
+    ]
+
+
+@pytest.fixture(scope="module")
+def inference():
+    found = Inference(MODEL, 1)
+    found.compile()
+    return found
+
+
+def data(some):
+    return measured(MODEL, some)
+
+
+def test_compiled_once_however_the_data_grow(inference):
+    functions = [density.function for density in inference.densities]
+    everything = trials(120)
+    for n in (2, 3, 10, 60, 120):
+        inference.posterior(data(everything[:n]), TINY)
+    inference.compile()
+    assert inference.compilations == len(MODEL.blocks) == 2
+    assert [density.function for density in inference.densities] == functions
+
+
+def test_only_blocks_with_new_rows_are_refitted(inference):
+    some = trials(6, seed=1)
+    before = inference.posterior(data(some), TINY)
+    assert _fits(inference, some) == 0  # nothing is new
+    some[5].measurements.pop("pause")
+    assert _fits(inference, some) == 1  # one row of pause is gone
+    after = inference.posterior(data(some), TINY)
+    assert after.blocks[0] is before.blocks[0]
+    assert after.blocks[1] is not before.blocks[1]
+    some[0].measurements["rate"] = 3.0
+    assert _fits(inference, some) == 2  # pause has rate as a wire
+    some.append(SimpleNamespace(number=6, configuration={"x": 0.5}, context={}, measurements={}))
+    assert _fits(inference, some) == 0  # a run that measured nothing
+
+
+def test_another_length_is_another_fit(inference):
+    some = trials(5, seed=2)
+    inference.posterior(data(some), TINY)
+    longer = Chains(draws=12, tune=30, chains=2, target_accept=0.8, max_treedepth=4)
+    before = inference.fits
+    assert inference.posterior(data(some), longer).draws == 24
+    assert inference.fits == before + 2
+    assert _fits(inference, some) == 0  # the short draws are still there
+
+
+def test_draws_depend_on_tables_seed_and_length_only(inference):
+    some = trials(5, seed=3)
+    first = inference.posterior(data(some), TINY)
+    inference.posterior(data(trials(7, seed=4)), TINY)
+    again = inference.posterior(data(some), TINY)
+    resumed = Inference(MODEL, 1).posterior(data(some), TINY)
+    other = Inference(MODEL, 2).posterior(data(some), TINY)
+    for block in (0, 1):
+        np.testing.assert_array_equal(first.blocks[block].position, again.blocks[block].position)
+        np.testing.assert_array_equal(first.blocks[block].position, resumed.blocks[block].position)
+        assert not np.array_equal(first.blocks[block].position, other.blocks[block].position)
+
+
+def test_no_trials_give_the_prior(inference):
+    posterior = inference.posterior(data([]), TINY)
+    assert posterior.draws == 20
+    assert len(posterior.nodes["rate"].table) == 0
+
+
+def _fits(inference, some):
+    before = inference.fits
+    inference.posterior(data(some), TINY)
+    return inference.fits - before
