@@ -61,6 +61,10 @@ class Evaluator:
         ``variables``: name -> ``(draw, *shape)``; ``values``: key -> ``(draw or 1, row, *dims)``;
         ``elements``: dim -> ``(row,)``; ``rows``: how many rows there are.
         """
+        if rows == 0:  # PyTensor's batched operations need a row to run on
+            one = {key: np.ones((len(value), 1, *np.shape(value)[2:])) for key, value in values.items()}
+            first = dict.fromkeys(self.over, np.zeros(1, np.int64))
+            return [result[:, :0] for result in self(variables, one, first, 1)]
         if self._forward is None:
             inputs, outputs = self._graph()
             self._forward = self._compile(inputs, outputs)
