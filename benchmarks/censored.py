@@ -20,12 +20,15 @@ def first_within(gaps: Sequence[float], share: float) -> float:
 
 
 def quantile(values: Sequence[float], level: float) -> float:
-    """Return a quantile of values of which some may be infinite: of two neighbours the larger.
+    """Return a quantile of values of which some may be infinite.
+
+    Between two values the outer one is taken (of two middle ones the larger): intervals are never too narrow.
 
     >>> quantile([3.0, float("inf")], 0.5)
     inf
     """
-    return float(np.quantile(np.asarray(values, float), level, method="higher"))
+    method = "lower" if level < 0.5 else "higher"
+    return float(np.quantile(np.asarray(values, float), level, method=method))
 
 
 def median(values: Sequence[float]) -> float:

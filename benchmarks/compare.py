@@ -123,12 +123,15 @@ def _ratios(by_tuner: dict[str, list[Trace]], n_trials: int) -> list[str]:
             def ratio(a: Sequence[float], b: Sequence[float]) -> float:
                 return ratio_of_medians(a, b, n_trials)
 
+            if np.isinf(median(ours)):
+                lines.append(f"- to {share:.0%}: structured itself did not get there in {n_trials} trials")
+                continue
             low, _ = bootstrap([theirs, ours], ratio)
             lines.append(
                 f"- to {share:.0%}: {other} needs {ratio(theirs, ours):.1f} times the trials of structured "
                 f"(one-sided 95 % bound {low:.1f}; censored runs counted at {n_trials + 1})"
             )
-    return ["\n".join(lines) + "\n"]
+    return ["\n".join(dict.fromkeys(lines)) + "\n"]
 
 
 def write(traces: Sequence[Trace], path: Path) -> None:
@@ -160,8 +163,10 @@ def main() -> None:
     options = parser.parse_args()
     seeds, n_trials = (2, 20) if options.quick else (options.seeds, options.trials)
     about, traces = described(), []
+    options.results.mkdir(parents=True, exist_ok=True)
     for item in compare(options.problems, options.tuners, seeds, n_trials):
         traces.append(item)
+        write(traces, options.results / "compare.csv")  # what is done survives an interruption
         spent = sum(item.seconds)
         print(
             f"{item.problem} {item.tuner} seed {item.seed}: gap {item.gaps[-1]:.1%}, {spent:.0f} s",
@@ -170,9 +175,7 @@ def main() -> None:
     about["load after"] = load()
     where = "\n".join(f"- {name}: {value}" for name, value in about.items())
     text = f"# Tuners compared\n\n{EXPLAINED}\n{summary(traces, n_trials)}\n{where}\n"
-    options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "compare.md").write_text(text)
-    write(traces, options.results / "compare.csv")
     print(f"\n{text}")
 
 

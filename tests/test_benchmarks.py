@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from dataclasses import replace
 from io import StringIO
 
 import numba
@@ -103,7 +104,8 @@ def test_censored_trials_count_as_never():
     assert first_within([0.3], 0.1) == INF
     assert median([1, 2, INF]) == 2.0
     assert median([1, INF]) == INF
-    assert quantile([1, 2, 3, INF], 0.25) == 2.0
+    assert quantile([1, 2, 3, INF], 0.25) == 1.0
+    assert quantile([1, 2, 3, INF], 0.75) == INF
     assert ratio_of_medians([INF, INF], [5, 5], budget=30) == pytest.approx(31 / 5)
     assert ratio_of_medians([10, 10], [INF, INF], budget=30) == 0.0
 
@@ -198,5 +200,9 @@ def test_the_summary_counts_trials_and_claims_no_more_than_the_bootstrap():
     slow = [Trace("p", "random", seed, (0.5, 0.5, 0.5), (0.0,) * 3) for seed in range(5)]
     text = summary(fast + slow, 3)
     assert "2 [2-2] (2-2)" in text
+    assert "to 1%: random needs 1.3 times" in text
+    assert "structured itself did not get there in 3 trials" in summary(
+        slow + [replace(t, tuner="structured") for t in slow], 3
+    )
     assert ">3 [>3->3]" in text
     assert "to 5%: random needs 2.0 times the trials of structured (one-sided 95 % bound 2.0" in text
