@@ -14,7 +14,7 @@ from boatppl.infer import SHORT, Chains
 from boatppl.node import Node
 from boatppl.propagate import Posterior
 from boatppl.space import Space
-from boatppl.suggest import Goal
+from boatppl.suggest import Goal, contenders
 from boatppl.table import measured
 from boatppl.trial import Trial
 from boatppl.words import ModelError
@@ -83,7 +83,8 @@ class Rivals:
         What it will measure (each rival's forecast, and quantiles of their mixture), the expected gain over
         the best of ``run (configuration, coordinate)`` and its probability.
         """
-        draws = self.noise_free(posteriors, shares, np.concatenate([chosen[None], run]), contexts)
+        known = self.contenders(posteriors, run, contexts)
+        draws = self.noise_free(posteriors, shares, np.concatenate([chosen[None], known]), contexts)
         best = 1 + best_column(draws[:, 1:], self.goal)
         gain = self.goal.sign * (draws[:, best] - draws[:, 0])
         forecasts = {
@@ -119,6 +120,16 @@ class Rivals:
                 scores.append({name: forecast.log_density(value) for name, forecast in known.items()})
                 found.append(weights(scores, self.prior))
         return found
+
+    def contenders(
+        self, posteriors: Mapping[str, Posterior], run: np.ndarray, contexts: Mapping[str, Any] | None
+    ) -> np.ndarray:
+        """Return the rows of ``run (configuration, coordinate)`` that some rival has among its best."""
+        best = [
+            contenders(posterior, self.goal, run, posterior.luck([self.seed, 44]), contexts)
+            for posterior in posteriors.values()
+        ]
+        return np.unique(np.concatenate(best), axis=0)
 
     def noise_free(
         self,

@@ -316,11 +316,12 @@ class Study:
                 "no trial of this study has a measurement yet, so there is no best configuration."
             )
         posteriors = self.rivals.posteriors(trials, objective)
-        rows, which = np.unique(self._rows(used), axis=0, return_inverse=True)
+        run, context = self._rows(used), used[-1].context
+        rows = self.rivals.contenders(posteriors, run, context)
         points = np.concatenate([rows, self.space.encode([self.space.default])])
-        draws = self.rivals.noise_free(posteriors, self.weights, points, used[-1].context)
+        draws = self.rivals.noise_free(posteriors, self.weights, points, context)
         place = best_column(draws[:, :-1], self.goal)
-        same = [trial for trial, row in zip(used, which, strict=True) if row == place]
+        same = [trial for trial, row in zip(used, run, strict=True) if np.array_equal(row, rows[place])]
         return best_of(draws[:, [place, -1]], self.goal, same, [objective[trial.number] for trial in same])
 
     def objective_of(self, trial: Trial) -> float | None:
