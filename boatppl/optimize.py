@@ -10,7 +10,7 @@ from typing import Any
 
 from boatppl.command import Command
 from boatppl.dag import DAGModel
-from boatppl.progress import Progress, open_progress
+from boatppl.progress import Display, open_progress
 from boatppl.result import Result
 from boatppl.runner import Outcome, run_callable
 from boatppl.space import Space
@@ -107,13 +107,13 @@ def optimize(
     )
     if isinstance(run, Command):
         run.check_placeholders([*study.space.names, *study.space.contexts])
-    loop = _Loop(study, run, timeout, isolate, context, list(callbacks), open_progress(study, progress))
-    stopped = loop.until(n_trials, limit, control_every, overlap)
-    if confirm and stopped != INTERRUPTED:
-        loop.confirm(confirm)
-    result = Result(study, stopped)
-    loop.progress.close(result)
-    return result
+    with open_progress(study, progress, n_trials, limit) as display:
+        loop = _Loop(study, run, timeout, isolate, context, list(callbacks), display)
+        stopped = loop.until(n_trials, limit, control_every, overlap)
+        if confirm and stopped != INTERRUPTED:
+            loop.confirm(confirm)
+        display.close(stopped)
+    return Result(study, stopped)
 
 
 INTERRUPTED = "interrupted"
@@ -130,7 +130,7 @@ class _Loop:
         isolate: bool,
         context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None,
         callbacks: list[Callback],
-        progress: Progress,
+        progress: Display,
     ) -> None:
         self.study, self.run, self.timeout, self.isolate = study, run, timeout, isolate
         self.context, self.callbacks, self.progress = context, callbacks, progress
@@ -178,7 +178,7 @@ class _Loop:
         try:
             outcome = run_callable(self.run, trial.configuration, timeout=self.timeout, isolate=self.isolate)
         except KeyboardInterrupt:
-            self.study.fail(trial, "interrupted from the keyboard", State.ABORTED)
+            self.progress.trial(self.study.fail(trial, "interrupted from the keyboard", State.ABORTED))
             raise
         told = self._tell(trial, outcome)
         self.progress.trial(told)

@@ -118,7 +118,7 @@ def test_no_budget_at_all_is_refused():
 def test_the_table_of_trials_is_printed_as_they_come(capsys):
     boat.optimize(run, SPACE, n_trials=5, minimize="loss", random_seed=1)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:3] == ["#", "x", "y"]
+    assert lines[0].split()[:4] == ["#", "trial", "x", "y"]
     assert "the configuration in use today" in lines[1]
     assert "expected gain" in lines[5]
     assert lines[-1].strip() == "stopped: 5 trials were run"

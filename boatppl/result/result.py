@@ -1,4 +1,4 @@
-"""What a study found, as a person wants to read it."""
+"""The end of a session, which prints itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ import pandas as pd
 import xarray as xr
 
 from boatppl.incumbent import Best
+from boatppl.result.findings import Findings, evidence, findings
+from boatppl.result.html import as_html
+from boatppl.result.sentences import nothing_measured, sentences
 from boatppl.study import Study
 
 
@@ -50,9 +53,15 @@ class Result:
         """The long posterior: a child per node, as ArviZ takes it."""
         return self.study.posterior
 
+    @cached_property
+    def findings(self) -> Findings | None:
+        """What the study found, by its short posterior; None where nothing was measured."""
+        return findings(self.study) if evidence(self.study)[1] else None
+
     def __repr__(self) -> str:
-        study = self.study
-        unit = getattr(study.model.parts[study.goal.name], "unit", None)
-        return "\n".join(
-            [*self.best.sentences(study.goal.name, unit), *study.unused(), f"stopped: {self.stopped}"]
-        )
+        found = self.findings
+        lines = nothing_measured(self.study) if found is None else sentences(found)
+        return "\n".join([*lines, f"stopped: {self.stopped}"])
+
+    def _repr_html_(self) -> str:
+        return as_html(self.findings, nothing_measured(self.study), self.stopped)

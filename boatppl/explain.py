@@ -1,0 +1,163 @@
+"""What a posterior says to a person: what was learned, what the residual adds, which values are as good."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from boatppl.graph import DAG
+from boatppl.node import Node
+from boatppl.propagate import NodeDraws, Posterior
+from boatppl.space import Space
+from boatppl.suggest import Goal
+
+TOLERANCE = 0.05  # of the objective: a loss below it is none
+SURE = 0.8  # how probable it must be that a value loses no more
+FINEST = 25  # values of one parameter that are looked at
+ROWS = 240  # values of all parameters together
+
+# -- what was learned -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """An unknown that the developer wrote: posterior ``mean`` and ``sd`` ``(*shape)``, in its own unit."""
+
+    part: str
+    name: str
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+def learned(posterior: Posterior) -> list[Learned]:
+    """Return the developer's own unknowns in the order of the model's parts.
+
+    The residuals' and noises' unknowns are not among them, nor those of nodes without a formula.
+    """
+    model, found = posterior.model, []
+    values = {name: value for draws in posterior.nodes.values() for name, value in draws.variables.items()}
+    for part in model.order:
+        for full in model.unknowns[part] if has_formula(model, part) else ():
+            draws = values[full]  # (draw, *shape)
+            found.append(Learned(part, full.rpartition("::")[2], draws.mean(axis=0), draws.std(axis=0)))
+    return found
+
+
+def has_formula(model: DAG, name: str) -> bool:
+    """Whether a part says more than a level: the generic model's node does not."""
+    part = model.parts[name]
+    return not (isinstance(part, Node) and part.standardised)
+
+
+# -- what the residual adds -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Variance:
+    """The shares of a node's variance over its measured rows; they add up to 1."""
+
+    formula: float
+    residual: float
+    noise: float
+
+
+def variance_shares(node: NodeDraws) -> Variance | None:
+    """Return which share of a node's variance the formula, the residual and the noise contribute.
+
+    For each draw, the measurements ``T(y) (row,)`` are the sum of the parametric part ``T(f)``, of the
+    residual's posterior mean ``E[g | y]`` and of what is left. The share of each is its variance over the
+    rows, divided by the sum of the three variances (a part against whatever the others add, as the Bayesian
+    R-squared has it: Gelman et al. 2019, eq. 3), averaged over draws. So a right formula leaves the residual
+    about 0, and a formula that says nothing leaves it all that is not noise. A residual that is the same in
+    every row explains no variance. None for fewer than 3 rows, or where nothing varies.
+    """
+    table = node.table
+    if len(table) < 3:
+        return None
+    wires = {key: value[None] for key, value in table.wires.items()}
+    mean, _ = node.graph.evaluator(node.variables, wires, table.rows.elements, len(table))
+    residual = np.zeros(1) if node.residual is None else node.residual.predict(table.Z)[0]
+    mean, residual, y = np.broadcast_arrays(mean, residual, table.y)
+    parts = np.stack([mean, residual, y - mean - residual])  # (part, draw, row)
+    variance = parts.var(axis=-1)
+    total = variance.sum(axis=0)
+    if not (total > 0).all():
+        return None
+    formula, shift, noise = (variance / total).mean(axis=1)
+    return Variance(float(formula), float(shift), float(noise))
+
+
+# -- which values are as good -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AsGood:
+    """The values of one parameter that are as good as the best one's, the others held.
+
+    ``values`` are neighbours of the best value in their order (any levels of a categorical), itself among
+    them; ``all`` tells that they are all there are: the parameter does not matter here.
+    """
+
+    values: tuple[Any, ...]
+    all: bool
+
+
+def as_good(
+    space: Space,
+    goal: Goal,
+    best: Mapping[str, Any],
+    noise_free: Callable[[np.ndarray], np.ndarray],
+) -> dict[str, AsGood]:
+    """Return for every parameter that moves in the best configuration which of its values are as good.
+
+    A value is as good where the posterior is at least ``SURE`` that the noise-free objective there loses at
+    most ``TOLERANCE`` (of its size) against the best. What the posterior does not know is not called as good.
+
+    Parameters
+    ----------
+    noise_free
+        From rows of the unit cube ``(configuration, coordinate)`` to joint draws of the objective ``(draw,
+        configuration)``, in its unit.
+    """
+    [centre] = space.encode([best])
+    active = [name for name in space.slices if space.active(centre[None], name)[0]]
+    single = [name for name in active if space.slices[name].stop - space.slices[name].start == 1]
+    count = max(5, min(FINEST, ROWS // max(len(single), 1)))
+    ladders = {name: _ladder(space, name, centre, count) for name in single}
+    rows = np.concatenate([centre[None], *ladders.values()])
+    draws = noise_free(rows)
+    loss = goal.sign * (draws - draws[:, :1]) / abs(np.nanmedian(draws[:, 0]))
+    good = (np.mean(loss <= TOLERANCE, axis=0) >= SURE) & space.feasible(rows)
+    found, first = {}, 1
+    for name, ladder in ladders.items():
+        column = space.slices[name].start
+        here = int(np.argmin(np.abs(ladder[:, column] - centre[column])))
+        mine = good[first : first + len(ladder)]
+        mine[here], first = True, first + len(ladder)
+        chosen = np.flatnonzero(mine) if space.parameters[name].columns > 1 else _around(mine, here)
+        values = [configuration[name] for configuration in space.decode(ladder[chosen])]
+        found[name] = AsGood(tuple(values), bool(mine.all()) and len(ladder) > 1)
+    return found
+
+
+def _ladder(space: Space, name: str, centre: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows ``(value, coordinate)`` of one parameter's values in order, the others held."""
+    column, levels = space.slices[name].start, space.parameters[name].levels
+    places = np.linspace(0, 1, count)
+    if levels is not None and levels <= count:
+        places = (np.arange(levels) + 0.5) / levels
+    rows = np.tile(centre, (len(places) + 1, 1))
+    rows[1:, column] = places
+    distinct = np.unique(space.snap(rows), axis=0)
+    return distinct[np.argsort(distinct[:, column], kind="stable")]
+
+
+def _around(good: np.ndarray, here: int) -> np.ndarray:
+    """Return the places without a gap around ``here`` that are good."""
+    low = high = here
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high < len(good) - 1 and good[high + 1]:
+        high += 1
+    return np.arange(low, high + 1)

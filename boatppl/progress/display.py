@@ -1,0 +1,338 @@
+"""Where progress is shown: a terminal, a notebook, a file, or nowhere."""
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from html import escape
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from boatppl.progress.table import WIDTH, TextTable, TrialTable, unit_of
+from boatppl.progress.text import duration, one_line, shown
+from boatppl.study import Study
+from boatppl.trial import Trial
+
+TICK = 0.5  # seconds between two refreshments of a terminal's last line
+
+
+class Display(Protocol):
+    """Somebody who looks on. Leaving the ``with`` block ends everything that moves."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def status(self, text: str) -> None:
+        """Say what is going on now."""
+        ...
+
+    def trial(self, trial: Trial) -> None:
+        """Add a finished trial."""
+        ...
+
+    def close(self, stopped: str) -> None:
+        """Say why the study stopped."""
+        ...
+
+
+@dataclass
+class Journey:
+    """How far a session is: trials and time used of what was given, and the best so far."""
+
+    study: Study
+    n_trials: int | None = None
+    budget: float | None = None  # seconds
+    began: float = field(default_factory=time.monotonic)
+    best: float | None = None
+    default: float | None = None
+
+    def arrive(self, trial: Trial) -> None:
+        """Take in a finished trial. Without an objective it teaches nothing about the best."""
+        if self.study.objective_of(trial) is None:
+            return
+        if self.study.modelled_next:
+            best = self.study.best
+            self.best, self.default = best.value, best.default
+            return
+        values = {t.number: self.study.objective_of(t) for t in self.study.trials.finished}
+        known = [value for value in values.values() if value is not None]
+        self.best = max(known) if self.study.goal.maximize else min(known)
+        self.default = next(
+            (values[t.number] for t in self.study.trials.finished if t.origin == "default"), None
+        )
+
+    def parts(self) -> list[str]:
+        """Return what is said of it: trials, time left, best so far."""
+        parts = []
+        if self.n_trials is not None:
+            parts.append(f"{self.study.n_counted} of {self.n_trials} trials")
+        else:
+            parts.append(f"{self.study.n_counted} trials")
+        if self.budget is not None:
+            left = self.budget - (time.monotonic() - self.began)
+            parts.append(f"{duration(left)} left" if left > 0 else "the time is up")
+        if self.best is not None:
+            unit = f" {unit}" if (unit := unit_of(self.study)) else ""
+            against = "" if self.default is None else f" against {shown(self.default, 3)} with the default"
+            against = " (the default)" if self.best == self.default else against
+            parts.append(f"best {self.study.goal.name} {shown(self.best, 3)}{unit}{against}")
+        return parts
+
+    def ended(self, stopped: str) -> str:
+        """Return the last sentence: why it stopped, and how much each rival model was listened to."""
+        shares = self.study.weights
+        told = " / ".join(f"{name} {share:.2f}" for name, share in shares.items()) if len(shares) > 1 else ""
+        return "; ".join(filter(None, [f"stopped: {stopped}", told]))
+
+
+class Silent:
+    """Nobody looks on."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    def status(self, text: str) -> None:
+        """Say nothing."""
+
+    def trial(self, trial: Trial) -> None:
+        """Say nothing."""
+
+    def close(self, stopped: str) -> None:
+        """Say nothing."""
+
+
+class PlainLines:
+    """A line for every trial, as a file or a log keeps it."""
+
+    def __init__(self, journey: Journey, out: TextIO, width: int = WIDTH) -> None:
+        self.journey, self.out = journey, out
+        self.table = TextTable(journey.study, width)
+        self.headed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    def status(self, text: str) -> None:
+        """Say nothing: only what happened is worth a line."""
+
+    def trial(self, trial: Trial) -> None:
+        """Write the line of a finished trial."""
+        self.journey.arrive(trial)
+        if not self.headed:
+            before = len(self.journey.study.trials.finished) - 1
+            if before > 0:
+                self._write(f"{before} trial{'s' if before > 1 else ''} of this study are there already")
+            self._write(self.table.head())
+            self.headed = True
+        self._write(self.table.line(trial, self.journey.best))
+
+    def close(self, stopped: str) -> None:
+        """Write why the study stopped."""
+        self._write(self.journey.ended(stopped))
+
+    def _write(self, line: str) -> None:
+        encoding = self.out.encoding or "utf-8"
+        self.out.write(line.encode(encoding, "replace").decode(encoding) + "\n")  # never fail for a letter
+        self.out.flush()
+
+
+class Terminal:
+    """A line for every trial, and below them a transient one that says what is going on now.
+
+    A thread refreshes that line. It writes to the file descriptor itself: a lock of the stream that it held
+    at a moment when a trial is forked would stay locked in the child.
+    """
+
+    def __init__(self, journey: Journey, out: TextIO) -> None:
+        self.journey, self.out = journey, out
+        columns = shutil.get_terminal_size().columns
+        self.lines = PlainLines(journey, out, max(60, min(WIDTH, columns - 1)))
+        self.text, self.since = "", time.monotonic()
+        self.lock, self.ended = threading.Lock(), threading.Event()
+        self.ticker = threading.Thread(target=self._tick, daemon=True, name="boatppl progress")
+
+    def __enter__(self) -> Self:
+        self.ticker.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        self.ticker.join()
+        self._erase()
+
+    def status(self, text: str) -> None:
+        """Say what is going on now."""
+        with self.lock:
+            self.text, self.since = text, time.monotonic()
+        self._draw()
+
+    def trial(self, trial: Trial) -> None:
+        """Write the line of a finished trial above the transient one."""
+        self.status(f"learning from trial {trial.number}")
+        self.journey.arrive(trial)
+        self._erase()
+        self.lines.trial(trial)
+
+    def close(self, stopped: str) -> None:
+        """Write why the study stopped."""
+        self._erase()
+        self.lines.close(stopped)
+
+    def line(self) -> str:
+        """Return the transient line: what is being done, for how long, and how far the session is."""
+        took = duration(time.monotonic() - self.since)
+        text = " · ".join([f"{self.text}, {took}", *self.journey.parts()])
+        return one_line(text, max(shutil.get_terminal_size().columns - 2, 20))
+
+    def _tick(self) -> None:
+        while not self.ended.wait(TICK):
+            self._draw()
+
+    def _draw(self) -> None:
+        with self.lock:
+            if self.text:
+                self._send(f"\r\x1b[2K{self.line()}")
+
+    def _erase(self) -> None:
+        with self.lock:
+            self.text = ""
+            self._send("\r\x1b[2K")
+
+    def _send(self, text: str) -> None:
+        self.out.flush()
+        os.write(self.out.fileno(), text.encode(self.out.encoding or "utf-8", "replace"))
+
+
+Show = Callable[[dict[str, str]], Callable[[dict[str, str]], None]]  # a first bundle -> what replaces it
+
+
+class Notebook:
+    """One display with the table of trials, updated in place; it stays when the cell is interrupted."""
+
+    def __init__(self, journey: Journey, show: Show) -> None:
+        self.journey, self.show = journey, show
+        self.table = TrialTable(journey.study)
+        self.plain = TextTable(journey.study)
+        self.rows: list[list[str]] = []
+        self.lines: list[str] = []
+        self.update: Callable[[dict[str, str]], None] | None = None
+
+    def __enter__(self) -> Self:
+        for trial in self.journey.study.trials.finished:
+            self._add(trial, None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    def status(self, text: str) -> None:
+        """Say what is going on now, and since when."""
+        now = datetime.now().strftime("%H:%M:%S")
+        self._render(" · ".join([f"{text}, since {now}", *self.journey.parts()]))
+
+    def trial(self, trial: Trial) -> None:
+        """Add the row of a finished trial."""
+        self.status(f"learning from trial {trial.number}")
+        self.journey.arrive(trial)
+        self._add(trial, self.journey.best)
+        self._render(" · ".join(self.journey.parts()))
+
+    def close(self, stopped: str) -> None:
+        """Say why the study stopped."""
+        self._render(self.journey.ended(stopped))
+
+    def _add(self, trial: Trial, best: float | None) -> None:
+        self.rows.append(self.table.cells(trial, best))
+        self.lines.append(self.plain.line(trial, best))
+
+    def _render(self, footer: str) -> None:
+        bundle = {
+            "text/html": as_html(self.table.titles, self.rows, footer),
+            "text/plain": "\n".join([self.plain.head(), *self.lines, footer]),
+        }
+        if self.update is None:
+            self.update = self.show(bundle)
+        else:
+            self.update(bundle)
+
+
+# Colours are the page's own, lines a grey between: right on light and on dark pages. A long table is
+# scrolled, and the reversed column keeps its end in sight.
+STYLE = """<style>
+.boat-trials { display: flex; flex-direction: column-reverse; max-height: 36em; overflow: auto;
+  color: inherit; font-size: 0.9em; }
+.boat-trials table { border-collapse: collapse; margin: 0; color: inherit; background: none; }
+.boat-trials th, .boat-trials td { padding: 0.15em 0.7em; text-align: right; white-space: nowrap;
+  border: none; background: none; color: inherit; font-variant-numeric: tabular-nums; }
+.boat-trials th { border-bottom: 1px solid rgba(128,128,128,.6); font-weight: 600; }
+.boat-trials tr + tr td { border-top: 1px solid rgba(128,128,128,.18); }
+.boat-trials .word { text-align: left; }
+.boat-trials .why { text-align: left; white-space: normal; min-width: 22em; opacity: .8; }
+.boat-status { margin: 0.4em 0 0.2em 0.7em; font-size: 0.9em; opacity: .85; }
+</style>"""
+
+
+def as_html(titles: list[str], rows: list[list[str]], footer: str) -> str:
+    """Return the table as HTML with what is going on below it."""
+    kinds = ["", "word", *[""] * (len(titles) - 3), "why"]
+
+    def row(tag: str, cells: list[str]) -> str:
+        inside = (
+            f'<{tag} class="{kind}">{escape(cell)}</{tag}>' for kind, cell in zip(kinds, cells, strict=True)
+        )
+        return f"<tr>{''.join(inside)}</tr>"
+
+    body = "".join(row("td", cells) for cells in rows)
+    return (
+        f'{STYLE}<div class="boat-trials"><table><thead>{row("th", titles)}</thead>'
+        f'<tbody>{body}</tbody></table></div><div class="boat-status">{escape(footer)}</div>'
+    )
+
+
+def open_progress(
+    study: Study, wanted: bool, n_trials: int | None = None, budget: float | None = None
+) -> Display:
+    """Return the display for where this process runs; ``budget`` in seconds."""
+    if not wanted:
+        return Silent()
+    journey = Journey(study, n_trials, budget)
+    show = notebook_display()
+    if show is not None:
+        return Notebook(journey, show)
+    if is_terminal(sys.stdout):
+        return Terminal(journey, sys.stdout)
+    return PlainLines(journey, sys.stdout)
+
+
+def is_terminal(out: TextIO) -> bool:
+    """Whether the last line of ``out`` can be written over."""
+    return out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def notebook_display() -> Show | None:
+    """Return how to show something in the Jupyter cell that runs this; None outside of Jupyter."""
+    interactive: Any = sys.modules.get("IPython")  # not imported: then this is no notebook
+    shell = None if interactive is None else interactive.get_ipython()
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+
+    def show(bundle: dict[str, str]) -> Callable[[dict[str, str]], None]:
+        handle = interactive.display.display(bundle, raw=True, display_id=True)
+        return lambda newer: handle.update(newer, raw=True)
+
+    return show
