@@ -119,10 +119,9 @@ def growing(plan: Plan) -> Iterator[Figure]:
     found = run_task("grow", windows=plan.windows, peer=peer)
     if "counts" in found.merged:
         counts = found.merged["counts"]
-        again = found.merged["compilations_at_end"] - found.merged["compilations"]
         what = f"compilations while 4 trials become {found.merged['rows']}"
         note = f"functions compiled since: numba {counts['numba']}, PyTensor {counts['pytensor']}"
-        yield Figure("compile", what, 0, again + counts["numba"] + counts["pytensor"], "", note)
+        yield Figure("compile", what, 0, counts["numba"] + counts["pytensor"], "", note)
     else:
         yield Figure("compile", "compilations while data grow", 0, None, "", str(found.stopped))
     bounds = {30: 1.0, 100: 4.0}

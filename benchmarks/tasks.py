@@ -151,12 +151,7 @@ def grow(windows: Mapping[str, int], peer: str | None) -> None:
         configuration = next(design)
         tell(configuration, configuration)
     first, _ = ask()
-    say(
-        first=first,
-        compilations=study._inference.compilations,
-        nodes=len(model.nodes),
-        peer=other and other.versions,
-    )
+    say(first=first, peer=other and other.versions)
     with compilations() as counts:
         for trials, asks in sorted((int(trials), asks) for trials, asks in windows.items()):
             while len(study.trials) < trials - asks // 2:
@@ -167,7 +162,7 @@ def grow(windows: Mapping[str, int], peer: str | None) -> None:
             ours = [seconds for seconds, _ in pairs]
             theirs = [parts for _, parts in pairs if parts is not None]
             say(trials=trials, ours=ours, theirs=theirs, load=before)
-    say(compilations_at_end=study._inference.compilations, rows=len(study.trials), counts=counts)
+    say(rows=len(study.trials), counts=counts)
     if other:
         other.close()
 
