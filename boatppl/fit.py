@@ -1,6 +1,7 @@
 """Inference for a whole model: blocks compiled once, refitted where rows are new, ready to propagate."""
 
 import hashlib
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,6 +26,7 @@ class Inference:
         self.seed = seed
         self.densities: list[BlockDensity] = []
         self.fits = 0
+        self._compiling = threading.Lock()
         self._latest: dict[tuple[int, Chains], tuple[bytes, BlockPosterior]] = {}
 
     @property
@@ -34,11 +36,12 @@ class Inference:
 
     def compile(self) -> None:
         """Compile every block that is not yet compiled, and run each once."""
-        nothing = tables(self.model, measured(self.model, []))
-        for block in self.model.blocks[len(self.densities) :]:
-            density = BlockDensity(block)
-            density.bind(nothing)(density.start(nothing))
-            self.densities.append(density)
+        with self._compiling:  # a study may compile beside its first trials
+            nothing = tables(self.model, measured(self.model, []))
+            for block in self.model.blocks[len(self.densities) :]:
+                density = BlockDensity(block)
+                density.bind(nothing)(density.start(nothing))
+                self.densities.append(density)
 
     def posterior(self, data: Measured, length: Chains = SHORT) -> Posterior:
         """Return the posterior of the whole model given the measurements."""

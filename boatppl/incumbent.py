@@ -28,25 +28,34 @@ class Best:
     interval: tuple[float, float]
     measured: float | None
     default: float
-    ratio: tuple[float, float, float]
+    ratio: tuple[float, float, float] | None
+    gain: tuple[float, float, float]
     trials: tuple[int, ...]
 
     def sentences(self, objective: str, unit: str | None) -> list[str]:
         """Return what a person wants to read."""
         unit = f" {unit}" if unit else ""
-        low, middle, high = self.ratio
         lines = [
             f"{objective} {self.value:.4g}{unit} against {self.default:.4g}{unit} with the default: "
-            f"{middle:.2g}x better (90 % sure of {low:.2g}-{high:.2g}x)",
+            + self._better(unit),
             ", ".join(f"{name} {value}" for name, value in self.configuration.items()),
         ]
         if self.measured is not None:
             runs = f"{len(self.trials)} run{'s' if len(self.trials) > 1 else ''}"
             lines.append(
-                f"measured {self.measured:.4g}{unit} in {runs}; "
-                f"90 % interval of the noise-free value {self.interval[0]:.4g}-{self.interval[1]:.4g}{unit}"
+                f"measured {self.measured:.4g}{unit} in {runs}; 90 % interval of the noise-free value "
+                f"{self.interval[0]:.4g} to {self.interval[1]:.4g}{unit}"
             )
         return lines
+
+    def _better(self, unit: str) -> str:
+        """How much better than the default: a ratio where there is one, else a difference."""
+        low, middle, high = self.gain
+        if low <= 0.0:
+            return f"not surely better (90 % sure of a gain of {low:.2g} to {high:.2g}{unit})"
+        if self.ratio is None:
+            return f"{middle:.3g}{unit} better (90 % sure of {low:.2g} to {high:.2g}{unit})"
+        return f"{self.ratio[1]:.2g}x better (90 % sure of {self.ratio[0]:.2g}-{self.ratio[2]:.2g}x)"
 
 
 def noise_free(
@@ -69,7 +78,9 @@ def best_column(draws: np.ndarray, goal: Goal) -> int:
 def best_of(draws: np.ndarray, goal: Goal, trials: Sequence[Trial], values: Sequence[float]) -> Best:
     """Return the incumbent from noise-free draws ``(draw, 2)`` of itself and of the default, and from its
     trials."""
-    ratio = draws[:, 0] / draws[:, 1] if goal.maximize else draws[:, 1] / draws[:, 0]
+    positive = bool((draws[np.isfinite(draws)] > 0.0).all())
+    with np.errstate(all="ignore"):
+        ratio = draws[:, 0] / draws[:, 1] if goal.maximize else draws[:, 1] / draws[:, 0]
     (low, middle, high), default = summary(draws[:, 0]), summary(draws[:, 1])[1]
     return Best(
         configuration=trials[0].configuration,
@@ -77,7 +88,8 @@ def best_of(draws: np.ndarray, goal: Goal, trials: Sequence[Trial], values: Sequ
         interval=(low, high),
         measured=float(np.mean(values)),
         default=default,
-        ratio=summary(ratio),
+        ratio=summary(ratio) if positive else None,
+        gain=summary(goal.sign * (draws[:, 1] - draws[:, 0])),
         trials=tuple(trial.number for trial in trials),
     )
 

@@ -1,6 +1,8 @@
 """The loop: ask, run, tell, until the budget is spent."""
 
+import math
 import os
+import platform
 import re
 import threading
 import time
@@ -16,7 +18,7 @@ from boatppl.runner import Outcome, run_callable
 from boatppl.space import Space
 from boatppl.study import Study
 from boatppl.trial import MeasurementError, State, Trial
-from boatppl.words import ModelError
+from boatppl.words import ModelError, check_count
 
 Callback = Callable[[Study, Trial], None]
 
@@ -91,6 +93,14 @@ def optimize(
     ModelError
         For a model or objective that cannot work, or no budget at all.
     """
+    if not callable(run):
+        raise ModelError(
+            f"run is a callable from a configuration to measurements, or a boat.Command; got {run!r}."
+        )
+    if n_trials is not None:
+        check_count("n_trials", n_trials, least=1)
+    check_count("confirm", confirm, least=0)
+    check_count("control_every", control_every, least=0)
     if n_trials is None and budget is None:
         raise ModelError("say how long to tune: n_trials=20, budget='30min', or both.")
     limit = None if budget is None else seconds_of(budget)
@@ -138,7 +148,7 @@ class _Loop:
     def until(self, n_trials: int | None, limit: float | None, control_every: int, overlap: bool) -> str:
         """Run trials until the count or the time is reached; return why it stopped."""
         began = time.monotonic()
-        for orphan in self.study.trials.running:
+        for orphan in filter(orphaned, self.study.trials.running):
             self.study.fail(orphan, "its process ended before it did", State.ABORTED)
         compiling = threading.Thread(target=self.study.compile, daemon=True) if overlap else None
         if compiling is not None:
@@ -151,7 +161,11 @@ class _Loop:
                     compiling.join()
                 self.progress.status("choosing the next configuration")
                 self.trial(self.study.ask_one(context=self._context()))
-                if control_every and self.study.n_counted % control_every == 0:
+                if (
+                    control_every
+                    and self.study.n_counted % control_every == 0
+                    and self.study.n_counted != n_trials
+                ):
                     self.repeat(self.study.space.default, "control")
         except KeyboardInterrupt:
             return INTERRUPTED
@@ -159,6 +173,8 @@ class _Loop:
 
     def confirm(self, n: int) -> None:
         """Run the best configuration and the default alternately, ``n`` times each."""
+        if self.study.quick_best() is None:
+            return
         best = self.study.best.configuration
         try:
             for i in range(n):
@@ -176,7 +192,8 @@ class _Loop:
         """Run one trial and tell the study what became of it."""
         self.progress.status(f"running trial {trial.number}")
         try:
-            outcome = run_callable(self.run, trial.configuration, timeout=self.timeout, isolate=self.isolate)
+            given = trial.configuration | trial.context
+            outcome = run_callable(self.run, given, timeout=self.timeout, isolate=self.isolate)
         except KeyboardInterrupt:
             self.progress.trial(self.study.fail(trial, "interrupted from the keyboard", State.ABORTED))
             raise
@@ -197,6 +214,20 @@ class _Loop:
         return self.context() if callable(self.context) else self.context
 
 
+def orphaned(trial: Trial) -> bool:
+    """Whether a running trial's process is gone; of one on another host nothing is known."""
+    host, _, process = (trial.host or "").rpartition(" ")
+    if host != platform.node() or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
 UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -208,9 +239,9 @@ def seconds_of(budget: str | float | timedelta) -> float:
     """
     if isinstance(budget, timedelta):
         return budget.total_seconds()
-    if isinstance(budget, int | float) and not isinstance(budget, bool) and budget > 0:
+    if isinstance(budget, int | float) and not isinstance(budget, bool) and 0 < budget < math.inf:
         return float(budget)
     match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]+)\s*", budget) if isinstance(budget, str) else None
-    if match is None or match[2] not in UNITS:
+    if match is None or match[2] not in UNITS or match[1].count(".") > 1 or not float(match[1]) > 0:
         raise ModelError(f"budget= is seconds or text such as '90s', '30min' or '2h'; got {budget!r}.")
     return float(match[1]) * UNITS[match[2]]

@@ -9,7 +9,7 @@ from boatppl.propagate import Luck, Posterior, needed
 from boatppl.rows import assemble
 from boatppl.transform import Transform
 
-REPLICATES = 8  # of the noise, where it is averaged out within each draw
+REPLICATES = 16  # of the noise, where it is averaged out within each draw
 JOINT = 400  # rows up to which residuals are sampled jointly; beyond, each on its own
 
 Draws = dict[str, np.ndarray]
@@ -47,10 +47,11 @@ def predictive(
         runs = posterior.luck_of_runs(np.random.default_rng([seed, 21]), len(unit))
         return _one_pass(posterior, unit, contexts, names, seed, runs)[1]
     total: Draws = {}
-    for replicate in range(REPLICATES):
-        luck = posterior.luck([seed, 22, replicate])
+    noisy = [name for name in names if name in model.nodes and name != target]
+    replicates = posterior.strata([seed, 22], REPLICATES if noisy else 1)
+    for luck in replicates:
         free, _ = _one_pass(posterior, unit, contexts, names, seed, luck)
-        total = {name: total.get(name, 0.0) + value / REPLICATES for name, value in free.items()}
+        total = {name: total.get(name, 0.0) + value / len(replicates) for name, value in free.items()}
     transforms = posterior.transforms
     return {name: transforms.get(name, Transform()).inverse(value) for name, value in total.items()}
 

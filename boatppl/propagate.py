@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtri
+from scipy.stats import t as student_t
 
 from boatppl.compile.density import DEGREES_OF_FREEDOM, inducing_points, kernel_of
 from boatppl.gp.conditional import Conditional
@@ -119,6 +121,27 @@ class Posterior:
     def luck_of_runs(self, rng: np.random.Generator, n: int) -> Luck:
         """Return random numbers of ``n`` separate runs."""
         return self._luck(rng, (n,))
+
+    def strata(self, seed: int | Sequence[int], n: int) -> list[Luck]:
+        """Return ``n`` replicates of the runs' noise, alike for every draw and stratified.
+
+        Each node's noise goes through the ``n`` midpoints of its quantiles in an order of its own (a Latin
+        hypercube: McKay et al. 1979), so that an average over the replicates has next to no Monte-Carlo error
+        of its own.
+        """
+        rng, found = np.random.default_rng(seed), [self.luck([n]) for _ in range(n)]
+        midpoints = (np.arange(n) + 0.5) / n
+        normal, heavy = ndtri(midpoints), student_t.ppf(midpoints, DEGREES_OF_FREEDOM)
+        noise: list[dict[str, np.ndarray]] = [{} for _ in range(n)]
+        for name, draws in self.nodes.items():
+            node = draws.graph.node
+            sizes = tuple(self.model.sizes[dim] for dim in node.over)
+            order = rng.permuted(np.tile(np.arange(n), (int(np.prod(sizes)), 1)), axis=1)
+            quantiles = (heavy if node.robust else normal)[order]  # (element, replicate)
+            for replicate in range(n):
+                one = quantiles[:, replicate].reshape(sizes)
+                noise[replicate][name] = np.broadcast_to(one, (self.draws, *sizes))
+        return [replace(luck, noise=one) for luck, one in zip(found, noise, strict=True)]
 
     def _luck(self, rng: np.random.Generator, runs: tuple[int, ...]) -> Luck:
         residual, noise = {}, {}

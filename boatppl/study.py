@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,18 @@ import xarray as xr
 
 from boatppl.dag import DAGModel
 from boatppl.datatree import as_dataset, tree
+from boatppl.feasible import Feasibility
 from boatppl.incumbent import Best, best_column, best_of
 from boatppl.infer import LONG, SHORT, Chains
 from boatppl.predict import predictive
-from boatppl.propagate import Posterior
+from boatppl.propagate import Posterior, needed
 from boatppl.rivals import Rivals, rivals_of
 from boatppl.space import Space
 from boatppl.storage import open_storage
-from boatppl.suggest import ACQUISITIONS, Goal, Runs, suggest
+from boatppl.suggest import ACQUISITIONS, Goal, Runs, Score, suggest
 from boatppl.table import check_domain, measured, shape_of
-from boatppl.trial import State, Trial, Trials, validate_measurements
-from boatppl.words import ModelError, expected_one_of, listed, nearest
+from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
+from boatppl.words import ModelError, check_count, expected_one_of, listed, nearest
 
 
 class Study:
@@ -72,10 +74,14 @@ class Study:
         if acquisition not in ACQUISITIONS:
             raise ModelError(f"acquisition= is {expected_one_of(ACQUISITIONS, acquisition)}.")
         self.acquisition = acquisition
+        if random_seed is not None:
+            check_count("random_seed", random_seed, least=0)
         self.generic = isinstance(model, Space)
         rivals = rivals_of(model, self.goal, 0, hedge)
         self.model = rivals.models[rivals.first]
         self.space = self.model.space
+        if self.space.dimension == 0:
+            raise ModelError("every parameter of the space is fixed: there is nothing to tune.")
         for rival in rivals.models.values():
             _check_goal(rival, self.goal)
         self.name = name
@@ -85,8 +91,11 @@ class Study:
             name, objective=self.goal.name, direction=direction, space=self.space.fingerprint()
         )
         self.random_seed = self._seed(random_seed)
-        self.n_initial = default_n_initial(self.model, self.generic) if n_initial is None else int(n_initial)
-        self.trials: Trials = self.storage.trials(name)
+        if n_initial is not None:
+            check_count("n_initial", n_initial, least=0)
+        self.n_initial = default_n_initial(self.model, self.generic) if n_initial is None else n_initial
+        self.trials = Trials(map(self._completed, self.storage.trials(name)))
+        self._feasibility: Feasibility | None = None
         self.rivals = Rivals(rivals.models, self.goal, self.random_seed)
 
     # -- ask and tell
@@ -98,12 +107,14 @@ class Study:
         later suggestions take them into account.
         """
         if n is not None:
+            check_count("ask(n)", n, least=1)
             return [self.ask_one(context=context) for _ in range(n)]
         return self.ask_one(context=context)
 
     def ask_one(self, *, context: Mapping[str, Any] | None = None) -> Trial:
         """Return the next trial to run, as :meth:`ask` does without a count."""
         known = self.space.validate_context(context)
+        self._refresh()
         configuration, origin, suggestion = self._next(self.trials.next_number, known)
         return self.start(configuration, origin, suggestion, known)
 
@@ -122,7 +133,7 @@ class Study:
             origin=origin,
             suggestion=suggestion,
             seed=self.random_seed,
-            host=platform.node(),
+            host=f"{platform.node()} {os.getpid()}",
         )
         trial = self.storage.append(self.name, trial)
         self.trials = self.trials.with_trial(trial)
@@ -143,20 +154,58 @@ class Study:
         models. Telling twice with equal values changes nothing; with different ones it raises.
         """
         values = self._validated(measurements)
+        if not values:
+            raise MeasurementError(
+                f"nothing was measured; expected numbers for some of {listed(self.model.nodes)}. A run that "
+                f"gave nothing is told with study.fail(trial, reason)."
+            )
         if not isinstance(trial, Trial):
             configuration = self.space.validate(trial, strict=False)
-            extra = [] if self.space.in_range(configuration) else ["out of range"]
+            if not self.space.in_range(configuration):
+                marks = [*marks, OUT_OF_RANGE]
             if not self.space.feasible_configuration(configuration):
-                extra.append("violates a constraint")
+                marks = [*marks, INFEASIBLE]
             trial = self.start(configuration, "told", None, self.space.validate_context(context))
-            marks = [*marks, *extra]
+        trial = self._asked(trial)
+        if self.trials[trial.number].state is State.ABORTED:  # given up on too early: a late result is kept
+            trial = self.start(trial.configuration, "told", None, trial.context)
+            marks = [*marks, "late"]
         there = set(self.model.nodes) <= set(values)
         state = State.COMPLETE if there else State.PARTIAL
         return self._finish(trial.finish(state, values, context=context, marks=marks))
 
     def fail(self, trial: Trial, reason: str, state: State = State.FAILED) -> Trial:
         """Store that a trial's run failed, and why."""
-        return self._finish(trial.finish(state, {}, reason=reason))
+        return self._finish(self._asked(trial).finish(state, {}, reason=reason))
+
+    def _asked(self, trial: Trial) -> Trial:
+        """The trial of this number as it was handed out: a told trial's configuration is never taken on
+        trust."""
+        self._refresh()
+        known = self.trials[trial.number]
+        if known.configuration != trial.configuration:
+            raise ModelError(
+                f"trial {trial.number} of this study has the configuration {known.configuration}; told was "
+                f"{trial.configuration}. Tell a run of your own as study.tell(configuration, measurements)."
+            )
+        return (
+            known if known.is_running else replace(known, state=State.RUNNING, measurements={}, finished=None)
+        )
+
+    def _refresh(self) -> None:
+        """Read what other processes have added to the file."""
+        if self.storage.path is not None:
+            self.trials = Trials(map(self._completed, self.storage.trials(self.name)))
+
+    def _completed(self, trial: Trial) -> Trial:
+        """The trial with the default of every parameter that the space did not have when it ran."""
+        missing = {
+            name: self.space.default[name] for name in self.space.names if name not in trial.configuration
+        }
+        if not missing:
+            return trial
+        marks = dict.fromkeys([*trial.marks, f"before {listed(missing)}"])
+        return replace(trial, configuration=trial.configuration | missing, marks=tuple(marks))
 
     def _finish(self, trial: Trial) -> Trial:
         trial = self.storage.finish(self.name, trial)
@@ -176,9 +225,9 @@ class Study:
     def _next(
         self, number: int, context: Mapping[str, Any]
     ) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
-        planned = [t for t in self.trials if t.origin in ("default", "design")]
-        if not any(t.origin == "default" for t in planned) and not self._was_run(self.space.default):
+        if not self._was_run(self.space.default):
             return self.space.default, "default", None
+        self._check_measured()
         if not self.modelled_next:
             return self._designed(number), "design", None
         return self._suggested(number, context)
@@ -209,7 +258,8 @@ class Study:
         return self.space.design(1, [self.random_seed, number])[0]
 
     def _was_run(self, configuration: Mapping[str, Any]) -> bool:
-        return any(t.configuration == configuration for t in self.trials if t.origin != "control")
+        kept = [trial for trial in self.trials if trial.state is not State.ABORTED]
+        return any(trial.configuration == configuration for trial in kept)
 
     def _usable(self) -> list[Trial]:
         return [t for t in self.trials.finished if t.measurements]
@@ -223,16 +273,47 @@ class Study:
         names = list(shares)
         draw = np.random.default_rng([seed, 51]).choice(len(names), p=list(shares.values()))
         runs = Runs(
-            measured=self._rows([trial for trial in trials if trial.number in objective]),
+            measured=self._rows(self._eligible(trials, objective)),
             pending=self._rows(self.trials.running),
-            failed=self._rows([trial for trial in self.trials.finished if trial.state in FAILURES]),
-            taken=self._rows(self.trials),
+            taken=self._rows([trial for trial in self.trials if trial.state is not State.ABORTED]),
+            feasible=self._feasible(trials),
         )
         proposer = posteriors[names[draw]]
         found = suggest(proposer, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
         [configuration] = self.space.decode(found.unit[None])
         known = self.rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
         return configuration, "suggested", known | {"proposed_by": names[draw], "evaluated": found.evaluated}
+
+    def _eligible(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> list[Trial]:
+        """The trials that may be the incumbent: told ones may be out of range or violate a constraint."""
+        known = [trial for trial in trials if trial.number in objective]
+        return [trial for trial in known if not set(trial.marks) & {OUT_OF_RANGE, INFEASIBLE}] or known
+
+    def _feasible(self, succeeded: Sequence[Trial]) -> Score | None:
+        """The log probability that a run succeeds; None while none has failed."""
+        failed = [
+            trial for trial in self.trials.finished if trial.state in FAILURES and self._has_context(trial)
+        ]
+        if not failed:
+            return None
+        if self._feasibility is None:
+            self._feasibility = Feasibility(self.space, self.random_seed)
+        return self._feasibility.learn(succeeded, failed)
+
+    def _check_measured(self) -> None:
+        """Raise a ModelError where the objective, or a node that it depends on, has never been measured."""
+        done = self._usable()
+        if self.n_counted < self.n_initial or not done:
+            return
+        seen = {name for trial in done for name in trial.measurements}
+        wanted = [name for name in needed(self.model, self.goal.name) if name in self.model.nodes]
+        missing = [name for name in wanted if name not in seen]
+        if missing:
+            raise ModelError(
+                f"{listed(missing)}: never measured in {len(done)} runs, which returned "
+                f"{listed(sorted(seen))}. Every node that {self.goal.name!r} depends on must be measured: let "
+                f"the run return it, or make it a @boat.derived or @boat.shared quantity."
+            )
 
     @property
     def weights(self) -> dict[str, float]:
@@ -310,7 +391,7 @@ class Study:
     def best(self) -> Best:
         """The incumbent: the measured configuration that is best by the posterior."""
         trials, objective = self._fitted(), self._objective()
-        used = [trial for trial in trials if trial.number in objective]
+        used = self._eligible(trials, objective)
         if not used:
             raise ModelError(
                 "no trial of this study has a measurement yet, so there is no best configuration."
@@ -321,7 +402,8 @@ class Study:
         points = np.concatenate([rows, self.space.encode([self.space.default])])
         draws = self.rivals.noise_free(posteriors, self.weights, points, context)
         place = best_column(draws[:, :-1], self.goal)
-        same = [trial for trial, row in zip(used, run, strict=True) if np.array_equal(row, rows[place])]
+        alike = [trial for trial, row in zip(used, run, strict=True) if np.array_equal(row, rows[place])]
+        same = [trial for trial in alike if trial.context == context] or alike
         return best_of(draws[:, [place, -1]], self.goal, same, [objective[trial.number] for trial in same])
 
     def objective_of(self, trial: Trial) -> float | None:
@@ -365,6 +447,7 @@ class Study:
 
 
 FAILURES = (State.FAILED, State.TIMED_OUT)
+OUT_OF_RANGE, INFEASIBLE = "out of range", "violates a constraint"
 
 
 def default_n_initial(model: DAGModel, generic: bool) -> int:
@@ -373,7 +456,8 @@ def default_n_initial(model: DAGModel, generic: bool) -> int:
 
 
 def _goal(minimize: str | None, maximize: str | None) -> Goal:
-    if (minimize is None) == (maximize is None):
+    names = [name for name in (minimize, maximize) if name is not None]
+    if len(names) != 1 or not isinstance(names[0], str):
         raise ModelError("say what to optimise with minimize='...' or maximize='...', one of the two.")
     return Goal(minimize if minimize is not None else str(maximize), maximize is not None)
 

@@ -48,8 +48,8 @@ class Runs:
 
     measured: np.ndarray
     pending: np.ndarray
-    failed: np.ndarray
     taken: np.ndarray
+    feasible: Score | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +159,9 @@ def _search(
     """Maximise a score over the space, away from what was run and from what failed."""
 
     def cautious(unit: np.ndarray) -> np.ndarray:
-        return score(unit) + caution(unit, runs.failed)
+        return score(unit) if runs.feasible is None else score(unit) + runs.feasible(unit)
 
-    if not space.continuous.any() or len(runs.failed):
+    if not space.continuous.any() or runs.feasible is not None:
         gradient = None
     try:
         found = maximise(cautious, space, seed=seed, starts=starts, avoid=runs.taken, gradient=gradient)
@@ -196,15 +196,10 @@ def _thompson(
     candidates = candidates if taken.all() else candidates[~taken]
     one = posterior.take([int(rng.integers(posterior.draws))])
     values, _ = one.realise(candidates, goal.name, one.luck([seed, 1]), [seed, 2], contexts)
-    score = -goal.sign * values[0] + caution(candidates, runs.failed)
-    return Suggestion(candidates[np.nanargmax(score)], len(candidates))
-
-
-def caution(unit: np.ndarray, failed: np.ndarray) -> np.ndarray:
-    """Return the log discount ``(configuration,)`` near configurations that failed: nothing is promised at
-    them."""
-    if not len(failed):
-        return np.zeros(len(unit))
-    squared = ((unit[:, None] - failed[None]) ** 2).sum(axis=-1)
-    with np.errstate(divide="ignore"):
-        return np.log(-np.expm1(-squared / (2 * 0.15**2))).sum(axis=1)
+    score = np.where(np.isfinite(values[0]), -goal.sign * values[0], -np.inf)
+    if (
+        runs.feasible is not None
+    ):  # a sampled value below the draw's other ones counts only where a run succeeds
+        likely = runs.feasible(candidates) > -2.0
+        score = np.where(likely, score, -np.inf) if likely.any() else score
+    return Suggestion(candidates[np.argmax(score)], len(candidates))

@@ -188,7 +188,8 @@ def transform_of(model: DAG, name: str, data: Measured) -> Transform:
     if len(values) == 0:
         return transform
     mean, spread = float(np.mean(values)), float(np.std(values)) if len(values) > 1 else 0.0
-    return replace(transform, location=mean, spread=spread or max(abs(mean), 1.0))
+    constant = spread <= 1e-9 * abs(mean)  # equal measurements differ by rounding at the most
+    return replace(transform, location=mean, spread=(abs(mean) or 1.0) if constant else spread)
 
 
 def _table(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str, Transform]) -> Table:

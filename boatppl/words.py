@@ -25,3 +25,9 @@ def expected_one_of(known: Iterable[object], got: object) -> str:
     known = list(known)
     hint = nearest(got, [k for k in known if isinstance(k, str)]) if isinstance(got, str) else ""
     return f"one of {', '.join(map(repr, known))}; got {got!r}{hint}"
+
+
+def check_count(option: str, value: object, *, least: int) -> None:
+    """Raise a ModelError unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ModelError(f"{option} is a whole number of at least {least}; got {value!r}.")

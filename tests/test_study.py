@@ -282,3 +282,125 @@ def test_other_acquisitions_find_the_optimum_too(model, acquisition):
     assert 30 / x + 0.5 * x + abs(y - 3) < 1.5 * 2 * np.sqrt(15)  # exploiting alone may stay beside it
     with pytest.raises(boat.ModelError, match="Did you mean 'thompson'"):
         boat.Study(model, minimize="cost", acquisition="tompson")
+
+
+def test_a_node_that_no_run_measures_is_named_and_nothing_is_made_up(model):
+    study = boat.Study(model, minimize="cost", random_seed=0)
+    for _ in range(3):
+        study.tell(study.ask(), {"cost": 3.0})
+    with pytest.raises(boat.ModelError, match=r"rate: never measured in 3 runs, which returned cost"):
+        study.ask()
+    generic = boat.Study(model.space, minimize="loss", random_seed=0, n_initial=2)
+    for _ in range(2):
+        generic.tell(generic.ask(), {"latency_ms": 3.0})
+    with pytest.raises(boat.ModelError, match=r"loss: never measured in 2 runs, which returned latency_ms"):
+        generic.ask()
+
+
+def test_only_configurations_that_may_be_run_become_the_incumbent(space):
+    limited = space.constrain(lambda x, y: x + y < 25)
+    study = boat.Study(limited, minimize="loss", random_seed=0)
+    study.tell({"x": 3.0, "y": 3}, 5.0)
+    study.tell({"x": 4.0, "y": 4}, 6.0)
+    study.tell({"x": 50.0, "y": 3}, -100.0)
+    study.tell({"x": 19.0, "y": 9}, -100.0)
+    assert study.best.configuration == {"x": 3.0, "y": 3}
+    assert [trial.marks for trial in study.trials[2:]] == [
+        ("out of range", "violates a constraint"),
+        ("violates a constraint",),
+    ]
+
+
+def test_what_is_told_must_be_a_trial_of_this_study(model):
+    study = boat.Study(model, minimize="cost", random_seed=0)
+    trial = study.ask()
+    with pytest.raises(boat.ModelError, match=r"study.tell\(configuration, measurements\)"):
+        study.tell(boat.Trial(trial.number, {"x": 1.5, "y": 1}), {"cost": 1.0})
+    with pytest.raises(boat.MeasurementError, match="nothing was measured"):
+        study.tell(trial, {})
+    assert study.trials[0].configuration == trial.configuration
+
+
+def test_failures_are_learned_by_the_parameter_that_causes_them():
+    names = {f"p{i}": boat.Float(0, 1, default=0.5) for i in range(3)}
+    study = boat.Study(boat.Space(b=boat.Integer(1, 64, default=8), **names), maximize="rate", random_seed=0)
+    for _ in range(20):
+        trial = study.ask()
+        if trial.configuration["b"] > 40:
+            study.fail(trial, "out of memory")
+        else:
+            study.tell(trial, trial.configuration["b"] ** 0.7)
+    failed = [trial.number for trial in study.trials if trial.state is boat.State.FAILED]
+    assert len(failed) <= 9
+    reckless = [t for t in study.trials[12:] if t.configuration["b"] >= 50]
+    assert len(reckless) <= 1  # beside the edge is where the gain is; far beyond it is not
+    assert study.best.configuration["b"] > 30
+
+
+def test_a_second_process_sees_what_the_first_one_did(model, tmp_path):
+    path = tmp_path / "study.db"
+    first, second = (boat.Study(model, minimize="cost", storage=path, random_seed=0) for _ in range(2))
+    one = first.ask()
+    other = second.ask()
+    assert other.number == 1
+    assert other.configuration != one.configuration
+    second.tell(one, {"rate": 15.0, "cost": 21.0})
+    assert len(first.ask().configuration) == 2
+    assert len(first.trials.finished) == 1
+
+
+def test_a_late_result_of_a_trial_that_was_given_up_is_kept(model):
+    study = boat.Study(model, minimize="cost", random_seed=0)
+    trial = study.ask()
+    study.fail(trial, "lost", boat.State.ABORTED)
+    late = study.tell(trial, {"rate": 15.0, "cost": 21.0})
+    assert (late.number, late.marks, late.configuration) == (1, ("late",), trial.configuration)
+
+
+def test_a_new_parameter_finds_old_trials_at_its_default(tmp_path):
+    path = tmp_path / "study.db"
+    old = boat.Study(boat.Space(x=boat.Float(0, 1)), minimize="loss", storage=path, random_seed=0)
+    for _ in range(4):
+        trial = old.ask()
+        old.tell(trial, trial.configuration["x"] ** 2)
+    wider = boat.Space(x=boat.Float(0, 1), z=boat.Integer(0, 5, default=2))
+    study = boat.Study(wider, minimize="loss", storage=path)
+    assert all(trial.configuration["z"] == 2 and trial.marks == ("before z",) for trial in study.trials)
+    assert set(study.ask().configuration) == {"x", "z"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"random_seed": -1}, {"random_seed": 1.5}, {"n_initial": -3}, {"n_initial": True}]
+)
+def test_counts_are_counts(model, options):
+    with pytest.raises(boat.ModelError, match="whole number"):
+        boat.Study(model, minimize="cost", **options)
+    with pytest.raises(boat.ModelError, match="whole number"):
+        boat.Study(model, minimize="cost").ask(0)
+
+
+def test_a_space_with_nothing_left_to_tune_is_refused(space):
+    with pytest.raises(boat.ModelError, match="nothing to tune"):
+        boat.Study(space.fix(x=2.0, y=3), minimize="loss")
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_the_unit_of_the_objective_does_not_matter(scale):
+    study = boat.Study(boat.Space(x=boat.Float(0, 1, default=0.9)), minimize="loss", random_seed=0)
+    for _ in range(10):
+        trial = study.ask()
+        study.tell(trial, scale * (1.0 + (trial.configuration["x"] - 0.3) ** 2))
+    assert study.best.value == pytest.approx(scale, rel=0.02)
+    assert study.best.configuration["x"] == pytest.approx(0.3, abs=0.06)
+
+
+def test_gains_are_ratios_only_of_positive_quantities():
+    study = boat.Study(boat.Space(x=boat.Float(0, 1, default=0.9)), minimize="loss", random_seed=0)
+    for _ in range(9):
+        trial = study.ask()
+        study.tell(trial, (trial.configuration["x"] - 0.3) ** 2 - 3.0)
+    best = study.best
+    assert best.ratio is None
+    assert best.gain[1] == pytest.approx(0.36, abs=0.05)
+    assert "0.3" in best.sentences("loss", None)[0]
+    assert "x better" not in best.sentences("loss", None)[0]
