@@ -12,7 +12,10 @@ from boatppl.study import Study
 from boatppl.trial import State, Trial
 
 WIDTH = 120  # of a line of text, in characters
-WHY = 40  # characters that the reason has at least
+WHY = 40  # characters that the reason has at least; on a narrow screen it has NARROW_WHY
+NARROW, NARROW_WHY = 110, 10
+TITLE = 24  # characters of the objective's title
+VALUE = 20  # characters of a value
 MOST = 12  # parameters that have columns of their own
 SAMPLE = 64  # configurations from which the width of a parameter's values is read
 MOVES = "largest moves from the default"
@@ -114,33 +117,37 @@ class TextTable:
 
     def __init__(self, study: Study, width: int = WIDTH) -> None:
         self.content = TrialTable(study)
+        self.narrow = width < NARROW
         self.columns = self._columns(width)
 
     def head(self) -> str:
         """Return the line of titles."""
-        return self._line([column.title for column in self.columns])
+        return "  ".join(column.cell(column.title) for column in self.columns).rstrip()
 
     def line(self, trial: Trial, best: float | None) -> str:
         """Return the line of a finished trial."""
-        return self._line(self.content.cells(trial, best, self.columns[2].width))
-
-    def _line(self, cells: Sequence[str]) -> str:
+        cells = self.content.cells(trial, best, self.columns[2].width)
+        if self.narrow:
+            del cells[-2]
         return "  ".join(column.cell(text) for column, text in zip(self.columns, cells, strict=True)).rstrip()
 
     def _columns(self, width: int) -> list[Column]:
         """Return the columns: titles are shortened, longest first, until the line fits; the reason has the
-        rest."""
+        rest. A narrow screen has no column for the best: it is in the last line."""
         table, space = self.content, self.content.space
         number, trial, *_, forecast, measured, best, _ = table.titles
         fixed = [Column(number, 3), Column(trial, 9, left=True)]
+        forecast = one_line(forecast, TITLE)
         after = [Column(forecast, max(18, len(forecast))), Column(measured, 9), Column(best, 7)]
-        free = width - WHY - sum(column.width + 2 for column in fixed + after)
+        after = after[:-1] if self.narrow else after
+        least = NARROW_WHY if self.narrow else WHY
+        free = width - least - sum(column.width + 2 for column in fixed + after)
         parameters = fitted(parameter_columns(space, table.parameters), free)
         if not parameters:
             self.content.parameters = []
-            parameters = [Column(MOVES, max(free - 2, 16), left=True)]
+            parameters = [Column(MOVES, max(free - 2, 8), left=True)]
         used = sum(column.width + 2 for column in [*fixed, *parameters, *after])
-        return [*fixed, *parameters, *after, Column("why", max(width - used, WHY // 2), left=True)]
+        return [*fixed, *parameters, *after, Column("why", max(width - used, least), left=True)]
 
 
 def parameter_columns(space: Space, names: Sequence[str]) -> list[tuple[Column, Column]]:
@@ -150,7 +157,7 @@ def parameter_columns(space: Space, names: Sequence[str]) -> list[tuple[Column, 
     found = []
     for name in names:
         parameter = space.parameters[name]
-        needs = min(max(len(shown(row[name])) for row in rows), 16)
+        needs = min(max(len(shown(row[name])) for row in rows), VALUE)
         words = isinstance(space.default[name], str)
         whole = titled(space, name)
         least = max(needs, 5)
@@ -227,4 +234,4 @@ def why(study: Study, trial: Trial) -> str:
         text = f"expected gain {shown(known['expected_gain'], 3)}, {100 * known['probability']:.0f} % sure"
         if known.get("proposed_by") not in (None, study.rivals.first):
             text += f" ({known['proposed_by']})"
-    return one_line("; ".join([text, *trial.marks]))
+    return one_line("; ".join([*trial.marks, text]))

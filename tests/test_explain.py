@@ -1,0 +1,164 @@
+import numpy as np
+import pymc as pm
+import pytest
+
+import boatppl as boat
+from boatppl.explain import AsGood, as_good, learned, variance_shares
+from boatppl.result import findings
+from boatppl.suggest import Goal
+
+SPACE = boat.Space(x=boat.Float(1, 20, log=True, default=2.0))
+
+
+def told(nodes, truth, n=14):
+    """A study of ``n`` runs with noise of 3 %; its model claims ``nodes``."""
+    rng = np.random.default_rng(0)
+    study = boat.Study(boat.DAGModel(SPACE, nodes), minimize="rate", random_seed=0, hedge=False)
+    for x in np.geomspace(1, 20, n):
+        study.tell({"x": x}, {"rate": truth(x) * np.exp(0.03 * rng.normal())})
+    return study
+
+
+def posterior_of(study):
+    rivals = study.rivals
+    objective = {trial.number: trial.measurements["rate"] for trial in study.trials}
+    return rivals.posterior(rivals.first, list(study.trials), objective)
+
+
+@boat.node(transform="log")
+def rate(x):
+    load = pm.LogNormal("load", 3, 1)
+    return load / x
+
+
+@pytest.fixture(scope="module")
+def right():
+    return told([rate], lambda x: 30 / x)
+
+
+@pytest.fixture(scope="module")
+def wrong():
+    return told(
+        [rate], lambda x: 3 * np.exp(np.sin(3 * np.log(x)))
+    )  # shares nothing with load / x but its sign
+
+
+def test_a_right_formula_leaves_the_residual_nothing(right):
+    share = variance_shares(posterior_of(right).nodes["rate"])
+    assert share.formula > 0.97
+    assert share.residual < 0.02
+    assert share.formula + share.residual + share.noise == pytest.approx(1)
+
+
+def test_a_wrong_formula_leaves_it_to_the_residual(wrong):
+    share = variance_shares(posterior_of(wrong).nodes["rate"])
+    assert share.residual > 0.3  # the residual undoes the formula's slope and adds the wave
+    assert share.noise < 0.05
+
+
+def test_the_shares_are_those_of_an_independent_calculation(wrong):
+    node = posterior_of(wrong).nodes["rate"]
+    x = np.array([trial.configuration["x"] for trial in wrong.trials])
+    y = np.log([trial.measurements["rate"] for trial in wrong.trials])
+    formula = np.log(node.variables["load"])[:, None] - np.log(x)
+    residual = node.residual.predict(node.table.Z)[0]
+    variance = np.stack([np.var(part, axis=1) for part in (formula, residual, y - formula - residual)])
+    expected = np.mean(variance / variance.sum(axis=0), axis=1)
+    share = variance_shares(node)
+    assert [share.formula, share.residual, share.noise] == pytest.approx(list(expected), rel=1e-9)
+
+
+def test_no_share_without_variance():
+    study = told([rate], lambda x: 30 / x, n=2)
+    assert variance_shares(posterior_of(study).nodes["rate"]) is None
+
+
+def test_a_node_without_residual_explains_nothing_by_it():
+    @boat.node(transform="log", residual=None)
+    def rate(x):
+        load = pm.LogNormal("load", 3, 1)
+        return load / x
+
+    study = told([rate], lambda x: 30 / x, n=6)
+    assert variance_shares(posterior_of(study).nodes["rate"]).residual == 0
+    assert "rate" not in findings(study).variance
+
+
+def test_learned_are_the_developers_unknowns_in_the_models_order():
+    @boat.shared
+    def load():
+        return pm.LogNormal("load", 3, 1)
+
+    @boat.node(transform="log")
+    def rate(x, load):
+        slopes = pm.Normal("slopes", [0, 5], 0.01, shape=2)
+        return load * x ** (slopes[0] - 1) * slopes[1] / 5
+
+    study = told([load, rate], lambda x: 30 / x)
+    items = learned(posterior_of(study))
+    assert [(item.part, item.name) for item in items] == [("load", "load"), ("rate", "slopes")]
+    assert items[0].mean == pytest.approx(30, rel=0.15)
+    assert items[1].mean == pytest.approx([0, 5], abs=0.03)
+    assert items[1].sd.shape == (2,)
+
+
+def test_the_generic_model_has_learned_no_unknown_of_the_developers():
+    study = boat.Study(SPACE, minimize="rate", random_seed=0)
+    for x in (1.0, 2.0, 4.0, 8.0):
+        study.tell({"x": x}, 30 / x)
+    found = findings(study)
+    assert found.learned == ()
+    assert not found.variance
+
+
+# -- values that are as good ------------------------------------------------------------
+
+WIDE = boat.Space(
+    width=boat.Float(0, 10, default=5.0),
+    count=boat.Integer(0, 9, default=5),
+    mode=boat.Categorical(["slow", "fast", "quick"], default="fast"),
+    depth=boat.Integer(1, 4, default=2, when={"mode": "slow"}),
+    idle=boat.Boolean(default=False),
+    share=boat.Simplex(3),
+)
+
+
+def planted(spread):
+    """Draws of 100 + losses: 2 a unit of width from 5, 4 a count from 5, 50 for slow, nothing for idle."""
+    normals = np.random.default_rng(0).normal(size=(400, 1))
+
+    def noise_free(unit):
+        rows = WIDE.decode(unit)
+        loss = [2 * abs(r["width"] - 5) + 4 * abs(r["count"] - 5) + 50 * (r["mode"] == "slow") for r in rows]
+        away = np.abs(unit - WIDE.encode([WIDE.default])).max(axis=1) > 0
+        return 100 + np.array(loss) + spread * normals * away
+
+    return noise_free
+
+
+def test_values_that_lose_under_five_percent_are_as_good():
+    found = as_good(WIDE, Goal("cost"), WIDE.default, planted(0.0))
+    assert found["count"] == AsGood((4, 5, 6), False)
+    assert found["width"].values[0] == pytest.approx(2.5, abs=0.45)
+    assert found["width"].values[-1] == pytest.approx(7.5, abs=0.45)
+    assert found["mode"] == AsGood(("fast", "quick"), False)
+    assert found["idle"] == AsGood((False, True), True)
+    assert found.keys() == {"width", "count", "mode", "idle"}  # depth is inactive, a simplex has no order
+
+
+def test_what_is_not_known_is_not_called_as_good():
+    found = as_good(WIDE, Goal("cost"), WIDE.default, planted(30.0))
+    assert found["idle"] == AsGood((False,), False)
+    assert found["count"] == AsGood((5,), False)
+
+
+def test_more_is_better_where_the_goal_is_to_maximise():
+    found = as_good(WIDE, Goal("speed", maximize=True), WIDE.default, planted(0.0))
+    assert found["count"].all
+    assert found["width"].all
+
+
+def test_values_that_break_a_constraint_are_not_offered():
+    narrow = WIDE.constrain(lambda count: count <= 5)
+    found = as_good(narrow, Goal("cost"), narrow.default, planted(0.0))
+    assert found["count"] == AsGood((4, 5), False)
