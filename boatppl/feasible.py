@@ -29,7 +29,7 @@ class Feasibility:
         self.inference = Inference(generic_model(space, SUCCESS), seed)
 
     def learn(self, succeeded: Sequence[Trial], failed: Sequence[Trial]) -> Score:
-        """Return ``CARE`` times the log probability of success ``(configuration,)``, from runs of both kinds."""
+        """Return ``CARE`` times the log probability of success ``(configuration,)``."""
         rows = [replace(trial, measurements={SUCCESS: 1.0}) for trial in succeeded]
         rows += [replace(trial, measurements={SUCCESS: -1.0}) for trial in failed]
         posterior = self.inference.posterior(measured(self.inference.model, rows))

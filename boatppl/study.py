@@ -311,8 +311,8 @@ class Study:
         if missing:
             raise ModelError(
                 f"{listed(missing)}: never measured in {len(done)} runs, which returned "
-                f"{listed(sorted(seen))}. Every node that {self.goal.name!r} depends on must be measured: let "
-                f"the run return it, or make it a @boat.derived or @boat.shared quantity."
+                f"{listed(sorted(seen))}. Every node that {self.goal.name!r} depends on must be measured: "
+                f"let the run return it, or make it a @boat.derived or @boat.shared quantity."
             )
 
     @property
