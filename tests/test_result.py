@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pymc as pm
@@ -7,6 +8,7 @@ import pytest
 import boatppl as boat
 from boatppl.result import Result, findings
 from boatppl.result.findings import confirmed
+from boatppl.result.sentences import headline
 
 SPACE = boat.Space(
     eden=boat.Integer(4, 64, log=True, unit="MB", default=8), threads=boat.Integer(1, 8, default=4)
@@ -129,6 +131,20 @@ def test_nothing_was_measured():
     ]
     assert "no space &lt;left&gt;" in result._repr_html_()
     assert repr(Result(generic({}), "interrupted")).startswith("loss was measured in none of 0 trials")
+
+
+def test_a_gain_that_is_not_sure_is_not_called_one(result):
+    best = replace(result.best, value=9.0, default=9.5, gain=(-0.2, 0.5, 1.0), ratio=(0.98, 1.05, 1.11))
+    found = replace(result.findings, best=best, confirmed=None)
+    assert headline(found).endswith("with the default: not surely better (90 % sure of 0.98-1.11x)")
+    below = replace(found, best=replace(best, ratio=None))
+    assert headline(below).endswith("with the default: not surely better (90 % sure of -0.2..1 ms)")
+
+
+def test_gains_of_what_may_be_negative_are_differences():
+    study = generic({8: 1.0, 16: -5.0, 32: -6.0, 64: -7.0})
+    line = repr(Result(study, "done")).splitlines()[0]
+    assert re.search(r"with the default: [\d.]+ better \(90 % sure of [\d.]+-[\d.]+\)$", line)
 
 
 def test_pairs_of_confirmation_are_of_the_best_and_the_default_only(study):

@@ -28,31 +28,40 @@ def headline(found: Findings) -> str:
     value = f"{found.objective} {shown(best.value, 3)}{unit}"
     if found.is_default:
         return f"{value} with the default: nothing better was found"
-    surely = [f"90 % sure of {times(*best.ratio[::2])}"] if best.ratio is not None else []
+    surely = [sure_gain(best, unit)]
     if found.confirmed is not None:
         ratios = found.confirmed.ratios
         often = f"{len(ratios)} time{'s' if len(ratios) > 1 else ''} each, alternately"
         surely.append(f"re-measured {often}: {times(min(ratios), max(ratios))}")
-    sure = f" ({'; '.join(surely)})" if surely else ""
     against = f"{value} against {shown(best.default, 3)}{unit} with the default"
-    return f"{against}: {gain(best, unit)}{sure}"
+    return f"{against}: {gain(best, unit)} ({'; '.join(surely)})"
+
+
+def gain(best: Best, unit: str) -> str:
+    """Return how much better the best is: how many times where all values are above 0, else by how much."""
+    if best.gain[0] <= 0:
+        return "not surely better"
+    return (
+        f"{shown(best.gain[1], 3)}{unit} better" if best.ratio is None else f"{times(best.ratio[1])} better"
+    )
+
+
+def sure_gain(best: Best, unit: str) -> str:
+    """Return the 90 % interval of the gain."""
+    if best.ratio is None:
+        return f"90 % sure of {interval(best.gain[0], best.gain[2])}{unit}"
+    return f"90 % sure of {times(*best.ratio[::2])}"
 
 
 def times(*ratios: float) -> str:
     """Return how many times better, or a range of it.
 
-    >>> times(2.04), times(2.4, 3.04), times(21.3)
-    ('2.0x', '2.4-3.0x', '21x')
+    >>> times(2.04), times(2.4, 3.04), times(21.3), times(0.98, 1.12)
+    ('2.0x', '2.4-3.0x', '21x', '0.98-1.12x')
     """
-    texts = [f"{ratio:.1f}" if ratio < 10 else shown(ratio, 2) for ratio in ratios]
+    near = max(abs(ratio - 1) for ratio in ratios) < 0.5
+    texts = [f"{r:.2f}" if near else f"{r:.1f}" if r < 10 else shown(r, 2) for r in ratios]
     return f"{'-'.join(dict.fromkeys(texts))}x"
-
-
-def gain(best: Best, unit: str) -> str:
-    """Return how much better the best is."""
-    if best.ratio is not None:  # there is one where all values are above 0
-        return f"{times(best.ratio[1])} better"
-    return f"{shown(abs(best.default - best.value), 3)}{unit} better"
 
 
 def parameter_texts(found: Findings) -> dict[str, str]:
