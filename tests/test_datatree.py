@@ -369,7 +369,7 @@ def test_compare_prefers_the_better_model(found):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_plots(plot, name, found):
     options = {"kind": "ecdf"} if plot == "ppc_dist" else {}
-    getattr(az, f"plot_{plot}")(found[name], backend="matplotlib", **options)
+    getattr(az, plot)(found[name], backend="matplotlib", **options)
     plt.close("all")
 
 
