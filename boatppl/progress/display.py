@@ -277,12 +277,13 @@ STYLE = """<style>
 .boat-trials { display: flex; flex-direction: column-reverse; max-height: 36em; overflow: auto;
   color: inherit; font-size: 0.9em; }
 .boat-trials table { border-collapse: collapse; margin: 0; color: inherit; background: none; }
+.boat-trials tr { background: none !important; }
 .boat-trials th, .boat-trials td { padding: 0.15em 0.7em; text-align: right; white-space: nowrap;
   border: none; background: none; color: inherit; font-variant-numeric: tabular-nums; }
 .boat-trials th { border-bottom: 1px solid rgba(128,128,128,.6); font-weight: 600; }
 .boat-trials tr + tr td { border-top: 1px solid rgba(128,128,128,.18); }
-.boat-trials .word { text-align: left; }
-.boat-trials .why { text-align: left; white-space: normal; min-width: 22em; opacity: .8; }
+.boat-trials .word { text-align: left !important; }
+.boat-trials .why { text-align: left !important; white-space: normal; min-width: 22em; opacity: .8; }
 .boat-status { margin: 0.4em 0 0.2em 0.7em; font-size: 0.9em; opacity: .85; }
 </style>"""
 

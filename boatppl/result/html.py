@@ -23,7 +23,8 @@ STYLE = """<style>
 .boat-result .dim { opacity: .75; font-size: 0.92em; }
 .boat-result .side { display: flex; flex-wrap: wrap; gap: 0.5em 3em; align-items: flex-start; }
 .boat-result table { border-collapse: collapse; margin: 0.5em 0; color: inherit; background: none; }
-.boat-result th, .boat-result td { padding: 0.15em 0.8em 0.15em 0; text-align: left; border: none;
+.boat-result tr { background: none !important; }
+.boat-result th, .boat-result td { padding: 0.15em 0.8em 0.15em 0; text-align: left !important; border: none;
   background: none; color: inherit; white-space: nowrap; }
 .boat-result th { border-bottom: 1px solid rgba(128,128,128,.6); font-weight: 600; }
 .boat-result tr + tr td { border-top: 1px solid rgba(128,128,128,.18); }
@@ -64,8 +65,11 @@ def _parameters(found: Findings) -> str:
             unit = f" {found.units[name]}" if found.units.get(name) else ""
             texts = [name, f"{shown(value)}{unit}", alternatives(value, found.as_good.get(name))]
             rows.append([*map(escape, texts), escape(shown(found.default[name]))])
+    titles = ["parameter", "best", "as good", "default"]
     rows = [[row[0], f"<b>{row[1]}</b>", *row[2:]] for row in rows]
-    return _table(["parameter", "best", "as good", "default"], rows)
+    if not any(row[2] for row in rows):  # no column for nothing
+        titles, rows = [titles[0], titles[1], titles[3]], [[row[0], row[1], row[3]] for row in rows]
+    return _table(titles, rows)
 
 
 def _learned(found: Findings) -> str:
