@@ -95,8 +95,8 @@ def variance_shares(node: NodeDraws) -> Variance | None:
 class AsGood:
     """The values of one parameter that are as good as the best one's, the others held.
 
-    ``values`` are neighbours of the best value in their order (any levels of a categorical), itself among
-    them; ``all`` tells that they are all there are: the parameter does not matter here.
+    ``values`` are the best value and neighbours of it in their order (any levels of a categorical); ``all``
+    tells that they are all there are: the parameter does not matter here.
     """
 
     values: tuple[Any, ...]
@@ -136,6 +136,8 @@ def as_good(
         mine = good[first : first + len(ladder)]
         mine[here], first = True, first + len(ladder)
         chosen = np.flatnonzero(mine) if space.parameters[name].columns > 1 else _around(mine, here)
+        if len(chosen) < 3 and len(ladder) < (space.parameters[name].levels or np.inf):
+            chosen = np.array([here])  # the next place of a coarse ladder is no range
         values = [configuration[name] for configuration in space.decode(ladder[chosen])]
         found[name] = AsGood(tuple(values), bool(mine.all()) and len(ladder) > 1)
     return found

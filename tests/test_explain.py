@@ -158,6 +158,14 @@ def test_more_is_better_where_the_goal_is_to_maximise():
     assert found["width"].all
 
 
+def test_one_step_of_a_coarse_ladder_is_no_range():
+    def noise_free(unit):
+        return 100 + 9.6 * np.array([[abs(row["width"] - 10) for row in WIDE.decode(unit)]])
+
+    found = as_good(WIDE, Goal("cost"), WIDE.default | {"width": 10.0}, noise_free)
+    assert found["width"].values == (10.0,)  # 9.58 loses 4 %, 9.17 already 8 %
+
+
 def test_values_that_break_a_constraint_are_not_offered():
     narrow = WIDE.constrain(lambda count: count <= 5)
     found = as_good(narrow, Goal("cost"), narrow.default, planted(0.0))

@@ -193,13 +193,40 @@ def test_a_terminal_has_lines_and_a_last_line_that_goes(terminal, monkeypatch):
             view.trial(trial)
         view.status("choosing the next configuration")
         seen += written()
-        assert screen(seen)[-1].endswith(
-            "2 of 5 trials · 9 min 59 s left · best p99 8.9 against 24.1 with the default"
-        )
+        assert screen(seen)[-1].endswith("2 of 5 trials · 9 min 59 s left · best p99 8.9 (default 24.1)")
         view.close("2 trials were run")
     lines = screen(seen + written())
     assert [line.split()[0] for line in lines[:4]] == ["#", "0", "1", "stopped:"]
     assert lines[4:] == [""]
+
+
+def test_what_a_run_prints_stands_above_the_last_line(terminal, monkeypatch):
+    out, written = terminal
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(display, "TICK", 0.02)
+    monkeypatch.setattr(sys, "stdout", out)
+    study = study_of()
+    with Terminal(Journey(study, n_trials=5), out) as view:
+        view.status("running trial 0")
+        print("one\ntwo")
+        print("begun", end="")
+        seen = written()
+        time.sleep(0.1)
+        print(" and ended", flush=True)
+        child = os.fork()
+        if not child:
+            print("from a child", flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        time.sleep(0.1)
+        print("left open", end="")
+        for trial in told(study, [24.1]):
+            view.trial(trial)
+    assert sys.stdout is out
+    lines = screen(seen + written())
+    assert lines[:5] == ["one", "two", "begun and ended", "from a child", "left open"]
+    assert [line.split()[0] for line in lines[5:7]] == ["#", "0"]
+    assert lines[7:] == [""]
 
 
 def test_the_last_line_never_wraps(terminal, monkeypatch):

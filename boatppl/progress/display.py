@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
@@ -76,13 +77,13 @@ class Journey:
         if self.n_trials is not None:
             parts.append(f"{self.study.n_counted} of {self.n_trials} trials")
         else:
-            parts.append(f"{self.study.n_counted} trials")
+            parts.append(f"{self.study.n_counted} trial{'s' if self.study.n_counted != 1 else ''}")
         if self.budget is not None:
             left = self.budget - (time.monotonic() - self.began)
             parts.append(f"{duration(left)} left" if left > 0 else "the time is up")
         if self.best is not None:
             unit = f" {unit}" if (unit := unit_of(self.study)) else ""
-            against = "" if self.default is None else f" against {shown(self.default, 3)} with the default"
+            against = "" if self.default is None else f" (default {shown(self.default, 3)})"
             against = " (the default)" if self.best == self.default else against
             parts.append(f"best {self.study.goal.name} {shown(self.best, 3)}{unit}{against}")
         return parts
@@ -151,6 +152,28 @@ class PlainLines:
         self.out.flush()
 
 
+ERASE = "\r\x1b[2K"
+
+
+class Above:
+    """A stream whose lines appear above the transient line, which is erased before each of them: so a run may
+    print, also from a child process."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.fresh = stream, True
+
+    def write(self, text: str) -> int:
+        """Write text; a new line begins where the transient one stood."""
+        if text:
+            if self.fresh:
+                self.stream.write(ERASE)
+            self.fresh = text.endswith("\n")
+        return self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 class Terminal:
     """A line for every trial, and below them a transient one that says what is going on now.
 
@@ -165,14 +188,21 @@ class Terminal:
         self.text, self.since = "", time.monotonic()
         self.lock, self.ended = threading.Lock(), threading.Event()
         self.ticker = threading.Thread(target=self._tick, daemon=True, name="boatppl progress")
+        self.others: list[Above] = []  # what else writes to this screen
+        self.replaced = ExitStack()
 
     def __enter__(self) -> Self:
+        for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
+            if is_terminal(stream):
+                self.others.append(Above(stream))
+                self.replaced.enter_context(redirect(self.others[-1]))
         self.ticker.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.ended.set()
         self.ticker.join()
+        self.replaced.close()
         self._erase()
 
     def status(self, text: str) -> None:
@@ -205,13 +235,18 @@ class Terminal:
 
     def _draw(self) -> None:
         with self.lock:
-            if self.text:
-                self._send(f"\r\x1b[2K{self.line()}")
+            if self.text and all(other.fresh for other in self.others):
+                self._send(f"{ERASE}{self.line()}")
 
     def _erase(self) -> None:
         with self.lock:
             self.text = ""
-            self._send("\r\x1b[2K")
+            if all(other.fresh for other in self.others):
+                self._send(ERASE)
+            else:  # a line that a run began and did not end
+                self._send("\n")
+                for other in self.others:
+                    other.fresh = True
 
     def _send(self, text: str) -> None:
         self.out.flush()

@@ -98,11 +98,11 @@ def largest_moves(
     farthest = {name: float(np.max(moves[part])) for name, part in space.slices.items()}
     moved = [name for name, distance in farthest.items() if distance > 1e-9]
     names = sorted(moved, key=lambda name: -farthest[name])
-    pieces = [f"{name} {shown(configuration[name])}" for name in names]
+    pieces = [f"{name} {shown(configuration[name], 3)}" for name in names]
     if not pieces:
         return "none"
     for count in range(len(pieces), 0, -1):
-        more = f", {len(pieces) - count} more" if count < len(pieces) else ""
+        more = f" +{len(pieces) - count}" if count < len(pieces) else ""
         text = ", ".join(pieces[:count]) + more
         if count <= 4 if width is None else len(text) <= width:
             return text
@@ -117,7 +117,7 @@ class TextTable:
 
     def __init__(self, study: Study, width: int = WIDTH) -> None:
         self.content = TrialTable(study)
-        self.narrow = width < NARROW
+        self.width, self.narrow = width, width < NARROW
         self.columns = self._columns(width)
 
     def head(self) -> str:
@@ -129,7 +129,9 @@ class TextTable:
         cells = self.content.cells(trial, best, self.columns[2].width)
         if self.narrow:
             del cells[-2]
-        return "  ".join(column.cell(text) for column, text in zip(self.columns, cells, strict=True)).rstrip()
+        row = zip(self.columns, cells, strict=True)
+        text = "  ".join(column.cell(text) for column, text in row).rstrip()
+        return text if len(text) <= self.width else f"{text[: self.width - 1].rstrip()}…"
 
     def _columns(self, width: int) -> list[Column]:
         """Return the columns: titles are shortened, longest first, until the line fits; the reason has the

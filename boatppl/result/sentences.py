@@ -1,5 +1,7 @@
 """What was found, in sentences."""
 
+from collections.abc import Sequence
+
 from boatppl.explain import AsGood, Learned
 from boatppl.incumbent import Best
 from boatppl.progress.text import interval, one_line, plus_minus, shown
@@ -7,19 +9,33 @@ from boatppl.result.findings import Findings
 from boatppl.study import Study
 from boatppl.trial import State
 
+WIDTH = 110  # of a line, in characters
 FEW = 4  # elements of a vector that are listed
 
 
 def sentences(found: Findings) -> list[str]:
     """Return what was found, a sentence a line."""
-    lines = [headline(found), ", ".join(parameter_texts(found).values()), runs(found)]
+    lines = [headline(found), *wrapped(parameter_texts(found)), runs(found)]
     if found.learned:
         doubt = "" if found.settled else " (the short chains do not agree: see result.posterior)"
-        lines.append(f"learned: {', '.join(learned_texts(found))}{doubt}")
+        first, *rest = wrapped(learned_texts(found), WIDTH - 9)
+        lines += [f"learned: {first}", *(f"         {line}" for line in rest)]
+        lines[-1] += doubt
     if found.variance:
         shares = (f"{percent(share.residual)} of {name}" for name, share in found.variance.items())
         lines.append(f"the residual explains {', '.join(shares)}")
     return [*lines, *found.unused]
+
+
+def wrapped(pieces: Sequence[str], width: int = WIDTH) -> list[str]:
+    """Return pieces with commas between them on lines of a width, none of them broken."""
+    lines = [""]
+    for i, piece in enumerate(pieces):
+        piece += "," if i < len(pieces) - 1 else ""
+        if lines[-1] and len(lines[-1]) + 1 + len(piece) > width:
+            lines.append("")
+        lines[-1] += f" {piece}" if lines[-1] else piece
+    return lines
 
 
 def headline(found: Findings) -> str:
@@ -56,17 +72,17 @@ def sure_gain(best: Best, unit: str) -> str:
 def times(*ratios: float) -> str:
     """Return how many times better, or a range of it.
 
-    >>> times(2.04), times(2.4, 3.04), times(21.3), times(0.98, 1.12)
-    ('2.0x', '2.4-3.0x', '21x', '0.98-1.12x')
+    >>> times(2.04), times(2.4, 3.04), times(21.3), times(0.98, 1.64)
+    ('2.0x', '2.4-3.0x', '21x', '0.98-1.64x')
     """
-    near = max(abs(ratio - 1) for ratio in ratios) < 0.5
+    near = min(ratios) < 1.5
     texts = [f"{r:.2f}" if near else f"{r:.1f}" if r < 10 else shown(r, 2) for r in ratios]
     return f"{'-'.join(dict.fromkeys(texts))}x"
 
 
-def parameter_texts(found: Findings) -> dict[str, str]:
-    """Return each parameter's best value and the values that are as good, by name."""
-    texts, said = {}, False
+def parameter_texts(found: Findings) -> list[str]:
+    """Return each parameter's best value and the values that are as good."""
+    texts, said = [], False
     for name, value in found.best.configuration.items():
         if name in found.inactive:
             continue
@@ -75,7 +91,7 @@ def parameter_texts(found: Findings) -> dict[str, str]:
         if others:
             text += f" ({others}{'' if said or others == NO_MATTER else ' are as good'})"
             said = said or others != NO_MATTER
-        texts[name] = text
+        texts.append(text)
     return texts
 
 
