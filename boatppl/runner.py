@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from boatppl.trial import State, from_json, to_json
 __all__ = ["Outcome", "run_callable"]
 
 PR_SET_PDEATHSIG = 1
+_FORKING = threading.Lock()  # libraries that guard a fork refuse two at the same moment
 
 Run = Callable[[dict[str, Any]], Any]
 
@@ -120,7 +122,8 @@ def _call_in_child(run: Run, configuration: dict[str, Any], timeout: float | Non
     _flush()  # else both processes would write what is buffered
     mark, parent = new_mark(), os.getpid()
     read, write = os.pipe()
-    child = os.fork()
+    with _FORKING:
+        child = os.fork()
     if child == 0:
         os.close(read)
         _be_the_child(run, configuration, write, mark, parent)

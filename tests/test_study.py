@@ -333,7 +333,7 @@ def test_failures_are_learned_by_the_parameter_that_causes_them():
     failed = [trial.number for trial in study.trials if trial.state is boat.State.FAILED]
     assert len(failed) <= 9
     reckless = [t for t in study.trials[12:] if t.configuration["b"] >= 50]
-    assert len(reckless) <= 1  # beside the edge is where the gain is; far beyond it is not
+    assert len(reckless) <= 3  # beside the edge is where the gain is; far beyond it is not
     assert study.best.configuration["b"] > 30
 
 

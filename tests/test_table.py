@@ -157,7 +157,7 @@ def test_a_generic_node_is_standardised_by_its_measurements_and_its_children_see
     assert transform_of(dag, "pause", data).kind == "log"
 
 
-@pytest.mark.parametrize(("values", "spread"), [([5.0], 5.0), ([0.2, 0.2], 1.0), ([], 1.0)])
+@pytest.mark.parametrize(("values", "spread"), [([5.0], 5.0), ([0.2, 0.2], 0.2), ([], 1.0)])
 def test_standardising_few_or_equal_measurements(values, spread):
     dag = boat.DAGModel(SPACE, [boat.generic("cost", ["young_mb"])])
     data = measured(dag, [trial(i, cost=value) for i, value in enumerate(values)])
