@@ -32,31 +32,6 @@ class Best:
     gain: tuple[float, float, float]
     trials: tuple[int, ...]
 
-    def sentences(self, objective: str, unit: str | None) -> list[str]:
-        """Return what a person wants to read."""
-        unit = f" {unit}" if unit else ""
-        lines = [
-            f"{objective} {self.value:.4g}{unit} against {self.default:.4g}{unit} with the default: "
-            + self._better(unit),
-            ", ".join(f"{name} {value}" for name, value in self.configuration.items()),
-        ]
-        if self.measured is not None:
-            runs = f"{len(self.trials)} run{'s' if len(self.trials) > 1 else ''}"
-            lines.append(
-                f"measured {self.measured:.4g}{unit} in {runs}; 90 % interval of the noise-free value "
-                f"{self.interval[0]:.4g} to {self.interval[1]:.4g}{unit}"
-            )
-        return lines
-
-    def _better(self, unit: str) -> str:
-        """How much better than the default: a ratio where there is one, else a difference."""
-        low, middle, high = self.gain
-        if low <= 0.0:
-            return f"not surely better (90 % sure of a gain of {low:.2g} to {high:.2g}{unit})"
-        if self.ratio is None:
-            return f"{middle:.3g}{unit} better (90 % sure of {low:.2g} to {high:.2g}{unit})"
-        return f"{self.ratio[1]:.2g}x better (90 % sure of {self.ratio[0]:.2g}-{self.ratio[2]:.2g}x)"
-
 
 def noise_free(
     posterior: Posterior, goal: Goal, unit: np.ndarray, seed: int, contexts: Mapping[str, Any] | None = None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from numba.core.errors import NumbaError
 from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.tensor.variable import TensorVariable
 from scipy.special import gammaln
@@ -127,6 +128,8 @@ class BlockDensity:
         def density(position: np.ndarray) -> tuple[float, np.ndarray]:
             try:
                 value, gradient = function(np.asarray(position, float), *arguments)
+            except NumbaError:  # the code itself could not be compiled: no density at all, and not a low one
+                raise
             except Exception:  # of compiled code: a matrix of the developer's without a factor, say
                 return FLOOR, np.zeros_like(position)
             value = float(value)
