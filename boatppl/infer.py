@@ -45,7 +45,7 @@ class Chains:
     @property
     def acceptable_r_hat(self) -> float:
         """The R-hat below which chains agree: 1.01 (Vehtari et al. 2021), and more where draws are few."""
-        return 1.01 + 20.0 / self.total
+        return 1.01 + 30.0 / self.total
 
 
 #: For the next suggestion: an acquisition averages over these draws.
@@ -138,8 +138,8 @@ def sample(
 ) -> BlockPosterior:
     """Sample a block's posterior given its nodes' tables.
 
-    If the chains do not agree the block is sampled once more from dispersed starts, with four times the
-    warm-up and shorter steps. If the sampler fails or is not ready in time, draws of a normal
+    If the chains do not agree the block is sampled once more, with three times the warm-up and shorter
+    steps: dispersed ones again from dispersed starts, others from the mode. If the sampler fails or is not ready in time, draws of a normal
     distribution around the mode take its place. The verdict says so in either case.
 
     Parameters
@@ -161,7 +161,6 @@ def sample(
         return _posterior(density, tables, nothing, {}, length, certain, origin)
     mode = climb(logp, origin if start is None else _fit_length(start, density, origin))
     near, apart = Start(mode, 0.1), Start(origin, 1.0)
-    careful = replace(length, tune=4 * length.tune, target_accept=0.5 * (1.0 + length.target_accept))
     end = time.monotonic() + deadline
     attempt = partial(_nuts, density, tables, logp, cores=cores, end=end)
     found: list[BlockPosterior] = []
@@ -173,7 +172,8 @@ def sample(
     if not (found and found[0].verdict.good) and time.monotonic() < end:
         retried = True
         # Dispersed chains that disagree may sit in several modes, and from one of them all would agree.
-        begin = near if length.dispersed and not found else apart
+        begin = apart if length.dispersed and found else near
+        careful = replace(length, tune=3 * length.tune, target_accept=0.5 * (1.0 + length.target_accept))
         with suppress(SamplerFailed):
             found.append(attempt(seed=seed + 1, length=careful, begin=begin))
     if not found:
@@ -247,6 +247,8 @@ def _run(
             blocking=False,
             target_accept=length.target_accept,
             maxdepth=length.max_treedepth,
+            # A low-rank mass matrix: the variables and the residual's scales of a node are correlated.
+            adaptation="low_rank",
         )
         tree = sampler.wait(timeout=max(end - time.monotonic(), 0.001))
         stats = {name: tree.sample_stats[name].values for name in STATISTICS}
