@@ -139,8 +139,9 @@ def sample(
     """Sample a block's posterior given its nodes' tables.
 
     If the chains do not agree the block is sampled once more, with three times the warm-up and shorter
-    steps: dispersed ones again from dispersed starts, others from the mode. If the sampler fails or is not ready in time, draws of a normal
-    distribution around the mode take its place. The verdict says so in either case.
+    steps: dispersed ones again from dispersed starts, others from the mode. If the sampler fails or is not
+    ready in time, draws of a normal distribution around the mode take its place. The verdict says so in
+    either case.
 
     Parameters
     ----------
