@@ -90,7 +90,7 @@ def _p99_or_worst(run: JvmGc, configuration: Configuration) -> float:
         return float("inf")
 
 
-def one_seed(name: str, seed: int, methods: Sequence[str], trials: int) -> list[dict[str, Any]]:
+def one_seed(name: str, seed: int, methods: Sequence[str], trials: int, turn: Turn) -> list[dict[str, Any]]:
     """Search with every method, then measure every best and the baseline in rounds; return the rows of the
     file."""
     workload = WORKLOADS[name]
@@ -98,17 +98,21 @@ def one_seed(name: str, seed: int, methods: Sequence[str], trials: int) -> list[
     best: dict[str, Configuration] = {}
     for i, method in enumerate(methods):
         run = JvmGc(workload, seed=100_000 * (i + 1) + 1_000 * seed)
+        turn.take()
         best[method] = METHODS[method](run, where, workload, seed, trials)
+        turn.rest()
         print(f"seed {seed} {method}: {dict(best[method])}", flush=True)
     fresh, order, rows = JvmGc(workload, seed=EVIDENCE_SEED + 1_000 * seed), random.Random(seed), []
     for number in range(ROUNDS):
         contenders: dict[str, Configuration] = {"": where.default, **best}
         names = list(contenders)
         order.shuffle(names)
+        turn.take()
         p99 = {method: _p99_or_worst(fresh, contenders[method]) for method in names}
         for method in methods:
             row = (name, seed, method, trials, number, p99[""], p99[method], dict(best[method]))
             rows.append(dict(zip(COLUMNS, row, strict=True)))
+        turn.rest()
     return rows
 
 
@@ -144,16 +148,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--methods", nargs="+", choices=sorted(METHODS), default=["structured", "generic", "random"]
     )
     parser.add_argument("--file", type=Path, default=Path(__file__).parent / "acceptance.csv")
-    parser.add_argument("--lock", type=Path, help="file to hold an advisory lock on during a seed")
+    parser.add_argument("--lock", type=Path, help="file to hold an advisory lock on during runs")
     options = parser.parse_args(arguments)
-    rows, turn = _read(options.file), Turn(options.lock, 0.0)
+    rows, turn = _read(options.file), Turn(options.lock, 60.0)
     for seed in range(1, options.seeds + 1):
         known = {r["method"] for r in rows if r["workload"] == options.workload and int(r["seed"]) == seed}
         missing = [method for method in options.methods if method not in known]
         if missing:
-            turn.take()
-            rows += one_seed(options.workload, seed, missing, options.trials)
-            turn.rest()
+            rows += one_seed(options.workload, seed, missing, options.trials, turn)
             _write(options.file, rows)
     print(summary([row for row in rows if row["workload"] == options.workload]))
 
