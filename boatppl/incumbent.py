@@ -18,9 +18,9 @@ class Best:
     """The incumbent of a study, in the objective's unit.
 
     ``value`` is the posterior median of the noise-free objective with its 90 % ``interval``; ``measured`` the
-    mean of what the runs at this configuration returned (``trials``); ``default`` the noise-free value of the
-    default configuration; ``ratio`` the 5, 50 and 95 % points of how many times better than the default it
-    is.
+    mean of what the runs at this configuration (``trials``) returned in the same context, None where there
+    was none; ``default`` the noise-free value of the default configuration; ``ratio`` the 5, 50 and 95 %
+    points of how many times better than the default it is, and ``gain`` of how much better.
     """
 
     configuration: Mapping[str, Any]
@@ -61,7 +61,7 @@ def best_of(draws: np.ndarray, goal: Goal, trials: Sequence[Trial], values: Sequ
         configuration=trials[0].configuration,
         value=middle,
         interval=(low, high),
-        measured=float(np.mean(values)),
+        measured=float(np.mean(values)) if len(values) else None,
         default=default,
         ratio=summary(ratio) if positive else None,
         gain=summary(goal.sign * (draws[:, 1] - draws[:, 0])),

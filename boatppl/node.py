@@ -231,6 +231,8 @@ def generic(
     """
     if transform not in KINDS:
         raise ModelError(f"transform= of node {name!r} is {expected_one_of(KINDS, transform)}.")
+    if not isinstance(robust, bool):
+        raise ModelError(f"robust= of node {name!r} is True or False; got {robust!r}.")
     if not (name.isidentifier() and not keyword.iskeyword(name)):
         raise ModelError(f"a node's name is a Python identifier; got {name!r}.")
 

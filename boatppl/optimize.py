@@ -37,6 +37,8 @@ def optimize(
     n_initial: int | None = None,
     acquisition: str = "expected improvement",
     hedge: bool = True,
+    transform: str | None = None,
+    robust: bool = False,
     timeout: float | None = None,
     isolate: bool = False,
     context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
@@ -64,7 +66,7 @@ def optimize(
         confirmation runs are counted apart.
     budget
         Wall time: seconds, a timedelta, or ``"30min"``, ``"2h"``, ``"90s"``. No trial starts after it.
-    storage, name, random_seed, n_initial, acquisition, hedge
+    storage, name, random_seed, n_initial, acquisition, hedge, transform, robust
         As :class:`Study` takes them.
     timeout
         Seconds that one run may take; the run is then ended with everything it started.
@@ -114,6 +116,8 @@ def optimize(
         n_initial=n_initial,
         acquisition=acquisition,
         hedge=hedge,
+        transform=transform,
+        robust=robust,
     )
     if isinstance(run, Command):
         run.check_placeholders([*study.space.names, *study.space.contexts])

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from boatppl.dag import DAGModel, generic_model
+from boatppl.evidence import Evidence
 from boatppl.fit import Inference
 from boatppl.hedge import Forecast, forecast_run, quantiles, weights
-from boatppl.incumbent import best_column, noise_free
+from boatppl.incumbent import Best, best_column, best_of, noise_free
 from boatppl.infer import SHORT, Chains
-from boatppl.node import Node
+from boatppl.node import Node, generic
 from boatppl.propagate import Posterior
 from boatppl.space import Space
 from boatppl.suggest import Goal, contenders
@@ -104,6 +105,23 @@ class Rivals:
             },
         }
 
+    def incumbent(self, known: Evidence, shares: Mapping[str, float], context: Mapping[str, Any]) -> Best:
+        """Return the measured configuration that is best in a context, by the weighted rivals.
+
+        What was measured there counts as ``measured``; where nothing was, it is None.
+        """
+        used, space = known.eligible, self.models[self.first].space
+        posteriors = self.posteriors(known.trials, known.objective)
+        run = space.encode([trial.configuration for trial in used])
+        rows = self.contenders(posteriors, run, context)
+        points = np.concatenate([rows, space.encode([space.default])])
+        draws = self.noise_free(posteriors, shares, points, context)
+        place = best_column(draws[:, :-1], self.goal)
+        alike = [trial for trial, row in zip(used, run, strict=True) if np.array_equal(row, rows[place])]
+        same = [trial for trial in alike if trial.context == dict(context)]
+        values = [known.objective[trial.number] for trial in same]
+        return best_of(draws[:, [place, -1]], self.goal, same or alike, values)
+
     def weights(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> dict[str, float]:
         """Return the weights after the trials so far; ``objective`` is number -> measured value."""
         return self.history(trials, objective)[-1]
@@ -147,12 +165,19 @@ class Rivals:
         return np.concatenate(parts)
 
 
-def rivals_of(model: Any, goal: Goal, seed: int, hedge: bool) -> Rivals:
-    """Return what to listen to: a space alone is the generic model, one model or several are the developer's,
-    and
-    ``hedge`` puts the generic one beside them."""
+def rivals_of(
+    model: Any, goal: Goal, seed: int, hedge: bool, transform: str | None = None, robust: bool = False
+) -> Rivals:
+    """Return what to listen to: a space alone is the generic model (with ``transform`` and ``robust``), one
+    model or several are the developer's, and ``hedge`` puts the generic one beside them."""
     if isinstance(model, Space):
-        return Rivals({GENERIC: generic_model(model, goal.name)}, goal, seed)
+        like = generic(goal.name, [], transform=transform, robust=robust)
+        return Rivals({GENERIC: generic_model(model, goal.name, like)}, goal, seed)
+    if transform is not None or robust is not False:
+        raise ModelError(
+            f"transform= and robust= are of the generic model of a space alone; got them with {model!r}. Say "
+            "them in the node: @boat.node(transform='log', robust=True)."
+        )
     if isinstance(model, DAGModel):
         model = {"structured": model}
     elif not isinstance(model, Mapping):

@@ -1,8 +1,7 @@
 """The study: the trials so far, the model and what to optimise. The only mutable object."""
 
 import os
-import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,16 +10,18 @@ import xarray as xr
 
 from boatppl.dag import DAGModel
 from boatppl.datatree import as_dataset, tree
-from boatppl.feasible import Feasibility
-from boatppl.incumbent import Best, best_column, best_of
+from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, Evidence, counted, evidence, objectives
+from boatppl.incumbent import Best
 from boatppl.infer import LONG, SHORT, Chains
+from boatppl.log import Log
+from boatppl.policy import Policy
 from boatppl.predict import predictive
-from boatppl.propagate import Posterior, needed
+from boatppl.propagate import Posterior
 from boatppl.rivals import Rivals, rivals_of
 from boatppl.space import Space
 from boatppl.storage import open_storage
-from boatppl.suggest import ACQUISITIONS, Goal, Runs, Score, suggest
-from boatppl.table import check_domain, measured, shape_of
+from boatppl.suggest import ACQUISITIONS, Goal
+from boatppl.table import check_domain, shape_of
 from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
 from boatppl.words import ModelError, check_count, expected_one_of, listed, nearest
 
@@ -48,6 +49,9 @@ class Study:
     hedge
         Keep the generic model beside the developer's, weigh them by how well they predicted each run before
         it was made, and draw by weight which of them proposes: a wrong model then never costs much.
+    transform, robust
+        Of the objective where ``model`` is a space alone, as :func:`boatppl.node` takes them: ``"log"`` for a
+        quantity that varies by factors. A model says them in its nodes.
 
     Raises
     ------
@@ -69,6 +73,8 @@ class Study:
         n_initial: int | None = None,
         acquisition: str = "expected improvement",
         hedge: bool = True,
+        transform: str | None = None,
+        robust: bool = False,
     ) -> None:
         self.goal = _goal(minimize, maximize)
         if acquisition not in ACQUISITIONS:
@@ -77,7 +83,7 @@ class Study:
         if random_seed is not None:
             check_count("random_seed", random_seed, least=0)
         self.generic = isinstance(model, Space)
-        rivals = rivals_of(model, self.goal, 0, hedge)
+        rivals = rivals_of(model, self.goal, 0, hedge, transform, robust)
         self.model = rivals.models[rivals.first]
         self.space = self.model.space
         if self.space.dimension == 0:
@@ -93,10 +99,21 @@ class Study:
         self.random_seed = self._seed(random_seed)
         if n_initial is not None:
             check_count("n_initial", n_initial, least=0)
-        self.n_initial = default_n_initial(self.model, self.generic) if n_initial is None else n_initial
-        self.trials = Trials(map(self._completed, self.storage.trials(name)))
-        self._feasibility: Feasibility | None = None
+        n_initial = default_n_initial(self.model, self.generic) if n_initial is None else n_initial
         self.rivals = Rivals(rivals.models, self.goal, self.random_seed)
+        self.policy = Policy(self.rivals, n_initial=n_initial, acquisition=acquisition, seed=self.random_seed)
+        self.log = Log(self.storage, name, self.space, self._shapes())
+        self._known: tuple[Trials, Evidence] | None = None
+
+    @property
+    def trials(self) -> Trials:
+        """The trials so far."""
+        return self.log.trials
+
+    @property
+    def n_initial(self) -> int:
+        """How many trials come before the first modelled one."""
+        return self.policy.n_initial
 
     # -- ask and tell
 
@@ -114,9 +131,9 @@ class Study:
     def ask_one(self, *, context: Mapping[str, Any] | None = None) -> Trial:
         """Return the next trial to run, as :meth:`ask` does without a count."""
         known = self.space.validate_context(context)
-        self._refresh()
-        configuration, origin, suggestion = self._next(self.trials.next_number, known)
-        return self.start(configuration, origin, suggestion, known)
+        self.log.refresh()
+        choice = self.policy.choose(self.trials, self.evidence(), self.trials.next_number, known)
+        return self.start(choice.configuration, choice.origin, choice.suggestion, known)
 
     def start(
         self,
@@ -126,18 +143,9 @@ class Study:
         context: Mapping[str, Any] | None = None,
     ) -> Trial:
         """Store a RUNNING trial of a chosen configuration and return it."""
-        trial = Trial(
-            self.trials.next_number,
-            dict(configuration),
-            dict(context or {}),
-            origin=origin,
-            suggestion=suggestion,
-            seed=self.random_seed,
-            host=f"{platform.node()} {os.getpid()}",
+        return self.log.start(
+            configuration, context or {}, origin=origin, suggestion=suggestion, seed=self.random_seed
         )
-        trial = self.storage.append(self.name, trial)
-        self.trials = self.trials.with_trial(trial)
-        return trial
 
     def tell(
         self,
@@ -172,16 +180,18 @@ class Study:
             marks = [*marks, "late"]
         there = set(self.model.nodes) <= set(values)
         state = State.COMPLETE if there else State.PARTIAL
-        return self._finish(trial.finish(state, values, context=context, marks=marks))
+        if context is not None:  # what the world was while it ran, measured with the run
+            context = self.space.validate_context({**trial.context, **context})
+        return self.log.finish(trial.finish(state, values, context=context, marks=marks))
 
     def fail(self, trial: Trial, reason: str, state: State = State.FAILED) -> Trial:
         """Store that a trial's run failed, and why."""
-        return self._finish(self._asked(trial).finish(state, {}, reason=reason))
+        return self.log.finish(self._asked(trial).finish(state, {}, reason=reason))
 
     def _asked(self, trial: Trial) -> Trial:
         """The trial of this number as it was handed out: a told trial's configuration is never taken on
         trust."""
-        self._refresh()
+        self.log.refresh()
         known = self.trials[trial.number]
         if known.configuration != trial.configuration:
             raise ModelError(
@@ -192,155 +202,56 @@ class Study:
             known if known.is_running else replace(known, state=State.RUNNING, measurements={}, finished=None)
         )
 
-    def _refresh(self) -> None:
-        """Read what other processes have added to the file."""
-        if self.storage.path is not None:
-            self.trials = Trials(map(self._completed, self.storage.trials(self.name)))
-
-    def _completed(self, trial: Trial) -> Trial:
-        """The trial with the default of every parameter that the space did not have when it ran."""
-        missing = {
-            name: self.space.default[name] for name in self.space.names if name not in trial.configuration
-        }
-        if not missing:
-            return trial
-        marks = dict.fromkeys([*trial.marks, f"before {listed(missing)}"])
-        return replace(trial, configuration=trial.configuration | missing, marks=tuple(marks))
-
-    def _finish(self, trial: Trial) -> Trial:
-        trial = self.storage.finish(self.name, trial)
-        self.trials = self.trials.with_trial(trial)
-        return trial
-
     def _validated(self, raw: Any) -> dict[str, Any]:
-        nodes = {name: model for model in self.rivals.models.values() for name in model.nodes}
-        shapes = {name: shape_of(model, name) for name, model in nodes.items()}
-        values = validate_measurements(raw, shapes, self.goal.name)
+        nodes = self._nodes()
+        values = validate_measurements(raw, self._shapes(), self.goal.name)
         for name in nodes.keys() & values.keys():
             check_domain(name, values[name], nodes[name].nodes[name].node.transform)
         return values
 
-    # -- choosing
+    def _nodes(self) -> dict[str, DAGModel]:
+        """Every node that some rival model has, and the last such model."""
+        return {name: model for model in self.rivals.models.values() for name in model.nodes}
 
-    def _next(
-        self, number: int, context: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
-        if not self._was_run(self.space.default):
-            return self.space.default, "default", None
-        self._check_measured()
-        if not self.modelled_next:
-            return self._designed(number), "design", None
-        return self._suggested(number, context)
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: shape_of(model, name) for name, model in self._nodes().items()}
+
+    # -- what is known
+
+    def evidence(self) -> Evidence:
+        """Return the trials that the models learn from, the measured objectives, and the failures."""
+        if self._known is None or self._known[0] is not self.trials:
+            self._known = self.trials, evidence(self.model, self.goal, self.trials)
+        return self._known[1]
+
+    def objective_of(self, trial: Trial) -> float | None:
+        """The objective as a trial measured it (a derived one computed from what was measured); None where it
+        is missing."""
+        return objectives(self.model, self.goal, [trial]).get(trial.number)
 
     @property
     def modelled_next(self) -> bool:
         """Whether the next suggestion comes from the posterior: the initial trials are there and one has an
         objective."""
-        measured_once = any(self.objective_of(trial) is not None for trial in self.trials.finished)
-        return self.n_counted + len(self.trials.running) >= self.n_initial and measured_once
+        return self.policy.modelled(self.trials, self.evidence())
 
     @property
     def n_counted(self) -> int:
         """How many finished trials count against a budget: not aborted, not a control or confirmation."""
-        apart = ("control", "confirm")
-        return sum(t.state is not State.ABORTED and t.origin not in apart for t in self.trials.finished)
+        return counted(self.trials)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much each rival model is listened to now, by how well it predicted the runs so far."""
+        return self.rivals.weights(self.trials.finished, self.evidence().objective)
 
     def compile(self) -> None:
         """Compile the model now rather than before the first modelled suggestion."""
         self.rivals.compile()
 
-    def _designed(self, number: int) -> dict[str, Any]:
-        """The next point of the design that was not run."""
-        for n in (self.n_initial + len(self.trials) + 1, 4 * (self.n_initial + len(self.trials) + 1)):
-            for configuration in self.space.design(n, self.random_seed):
-                if not self._was_run(configuration):
-                    return configuration
-        return self.space.design(1, [self.random_seed, number])[0]
-
-    def _was_run(self, configuration: Mapping[str, Any]) -> bool:
-        kept = [trial for trial in self.trials if trial.state is not State.ABORTED]
-        return any(trial.configuration == configuration for trial in kept)
-
-    def _usable(self) -> list[Trial]:
-        return [t for t in self.trials.finished if t.measurements]
-
-    def _suggested(
-        self, number: int, context: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], str, dict[str, Any]]:
-        trials, objective = self._fitted(), self._objective()
-        posteriors, shares = self.rivals.posteriors(trials, objective), self.weights
-        seed = self._seed_of(number)
-        names = list(shares)
-        draw = np.random.default_rng([seed, 51]).choice(len(names), p=list(shares.values()))
-        runs = Runs(
-            measured=self._rows(self._eligible(trials, objective)),
-            pending=self._rows(self.trials.running),
-            taken=self._rows([trial for trial in self.trials if trial.state is not State.ABORTED]),
-            feasible=self._feasible(trials),
-        )
-        proposer = posteriors[names[draw]]
-        found = suggest(proposer, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
-        [configuration] = self.space.decode(found.unit[None])
-        known = self.rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
-        return configuration, "suggested", known | {"proposed_by": names[draw], "evaluated": found.evaluated}
-
-    def _eligible(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> list[Trial]:
-        """The trials that may be the incumbent: told ones may be out of range or violate a constraint."""
-        known = [trial for trial in trials if trial.number in objective]
-        return [trial for trial in known if not set(trial.marks) & {OUT_OF_RANGE, INFEASIBLE}] or known
-
-    def _feasible(self, succeeded: Sequence[Trial]) -> Score | None:
-        """The log probability that a run succeeds; None while none has failed."""
-        failed = [
-            trial for trial in self.trials.finished if trial.state in FAILURES and self._has_context(trial)
-        ]
-        if not failed:
-            return None
-        if self._feasibility is None:
-            self._feasibility = Feasibility(self.space, self.random_seed)
-        return self._feasibility.learn(succeeded, failed)
-
-    def _check_measured(self) -> None:
-        """Raise a ModelError where the objective, or a node that it depends on, has never been measured."""
-        done = self._usable()
-        if self.n_counted < self.n_initial or not done:
-            return
-        seen = {name for trial in done for name in trial.measurements}
-        wanted = [name for name in needed(self.model, self.goal.name) if name in self.model.nodes]
-        missing = [name for name in wanted if name not in seen]
-        if missing:
-            raise ModelError(
-                f"{listed(missing)}: never measured in {len(done)} runs, which returned "
-                f"{listed(sorted(seen))}. Every node that {self.goal.name!r} depends on must be measured: "
-                f"let the run return it, or make it a @boat.derived or @boat.shared quantity."
-            )
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """How much each rival model is listened to now, by how well it predicted the runs so far."""
-        return self.rivals.weights(self.trials.finished, self._objective())
-
-    def _objective(self) -> dict[int, float]:
-        """The measured objective of the finished trials, number -> value."""
-        found = {trial.number: self.objective_of(trial) for trial in self.trials.finished}
-        return {number: value for number, value in found.items() if value is not None}
-
-    def _fitted(self) -> list[Trial]:
-        """The trials that the models learn from."""
-        return [trial for trial in self._usable() if self._has_context(trial)]
-
     def _posterior(self, length: Chains = SHORT) -> Posterior:
-        return self.rivals.posterior(self.rivals.first, self._fitted(), self._objective(), length)
-
-    def _rows(self, trials: Iterable[Trial]) -> np.ndarray:
-        rows = self.space.encode([trial.configuration for trial in trials])
-        return rows.reshape(-1, self.space.dimension)
-
-    def _has_context(self, trial: Trial) -> bool:
-        return all(name in trial.context for name in self.space.contexts)
-
-    def _seed_of(self, number: int) -> int:
-        return int(np.random.SeedSequence([self.random_seed, number]).generate_state(1)[0])
+        known = self.evidence()
+        return self.rivals.posterior(self.rivals.first, known.trials, known.objective, length)
 
     def _seed(self, random_seed: int | None) -> int:
         kept = self.storage.get_setting(self.name, "random_seed")
@@ -390,32 +301,25 @@ class Study:
     @property
     def best(self) -> Best:
         """The incumbent: the measured configuration that is best by the posterior."""
-        trials, objective = self._fitted(), self._objective()
-        used = self._eligible(trials, objective)
-        if not used:
+        return self.incumbent()
+
+    def incumbent(self, context: Mapping[str, Any] | None = None) -> Best:
+        """Return the measured configuration that is best by the posterior in a context.
+
+        ``context`` gives every context variable; left out, it is that of the last run.
+
+        Raises
+        ------
+        ModelError
+            Where no trial has a measurement of the objective yet.
+        """
+        known = self.evidence()
+        if not known.eligible:
             raise ModelError(
                 "no trial of this study has a measurement yet, so there is no best configuration."
             )
-        posteriors = self.rivals.posteriors(trials, objective)
-        run, context = self._rows(used), used[-1].context
-        rows = self.rivals.contenders(posteriors, run, context)
-        points = np.concatenate([rows, self.space.encode([self.space.default])])
-        draws = self.rivals.noise_free(posteriors, self.weights, points, context)
-        place = best_column(draws[:, :-1], self.goal)
-        alike = [trial for trial, row in zip(used, run, strict=True) if np.array_equal(row, rows[place])]
-        same = [trial for trial in alike if trial.context == context] or alike
-        return best_of(draws[:, [place, -1]], self.goal, same, [objective[trial.number] for trial in same])
-
-    def objective_of(self, trial: Trial) -> float | None:
-        """The objective as a trial measured it (a derived one computed from what was measured); None where it
-        is missing."""
-        if self.goal.name in self.model.nodes:
-            value = trial.measurements.get(self.goal.name)
-            return None if value is None else float(value)
-        if not trial.measurements or not self._has_context(trial):
-            return None
-        value = float(measured(self.model, [trial]).values[self.goal.name].ravel()[0])
-        return value if np.isfinite(value) else None
+        where = known.eligible[-1].context if context is None else self.space.validate_context(context)
+        return self.rivals.incumbent(known, self.weights, where)
 
     def quick_best(self) -> float | None:
         """The best value so far: by the posterior once it is there, before by the measurements."""
@@ -444,10 +348,6 @@ class Study:
     def __repr__(self) -> str:
         direction = "maximize" if self.goal.maximize else "minimize"
         return f"Study {self.name!r}: {direction} {self.goal.name}, {self.trials!r}"
-
-
-FAILURES = (State.FAILED, State.TIMED_OUT)
-OUT_OF_RANGE, INFEASIBLE = "out of range", "violates a constraint"
 
 
 def default_n_initial(model: DAGModel, generic: bool) -> int:

@@ -12,8 +12,8 @@ FLOORS = (
     "space trial words",
     "residual node transform source wiring structure priors unknowns rows",
     "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree",
-    "acquisition search suggest incumbent feasible hedge rivals explain",
-    "storage processes launch command runner study progress result optimize",
+    "acquisition search suggest incumbent feasible hedge rivals explain evidence policy",
+    "storage processes launch command runner log study progress result optimize",
     "check diagnose plots integrations",
     "__init__ __main__",  # the doors, which may open onto every floor
 )

@@ -266,6 +266,58 @@ def test_a_context_is_given_to_ask_and_changes_what_is_best():
         study.ask()
 
 
+def test_what_is_best_depends_on_the_context():
+    space = boat.Space(x=boat.Float(0, 1, default=0.5), load=boat.Context(0.0, 1.0))
+    study = boat.Study(space, minimize="loss", random_seed=0)
+    for load in (0.0, 1.0):
+        for x in np.linspace(0, 1, 6):
+            study.tell({"x": x}, 1 + (x - 0.2 - 0.6 * load) ** 2, context={"load": load})
+    low, high = study.incumbent({"load": 0.0}), study.incumbent({"load": 1.0})
+    assert (low.configuration["x"], high.configuration["x"]) == (0.2, 0.8)
+    assert (low.measured, high.measured) == (1.0, 1.0)
+    assert study.best == high  # where nothing is said it is the last run's
+    between = study.incumbent({"load": 0.5})
+    assert between.measured is None  # nothing was run there
+    assert between.interval[0] < 1.01 < between.interval[1]
+    with pytest.raises(ValueError, match="Did you mean 'load'"):
+        study.incumbent({"laod": 0.5})
+
+
+def test_a_context_that_was_measured_with_the_run_is_checked():
+    space = boat.Space(x=boat.Float(0, 1, default=0.5), load=boat.Context(0.0, 1.0))
+    study = boat.Study(space, minimize="loss", random_seed=0)
+    trial = study.ask(context={"load": 0.5})
+    with pytest.raises(ValueError, match="Did you mean 'load'"):
+        study.tell(trial, 1.0, context={"laod": 0.4})
+    with pytest.raises(TypeError, match="load must be a number"):
+        study.tell(trial, 1.0, context={"load": "high"})
+    assert study.trials[0].is_running
+    assert study.tell(trial, 1.0, context={"load": 0.4}).context == {"load": 0.4}
+
+
+def test_the_generic_model_takes_a_transform_and_robustness():
+    space = boat.Space(x=boat.Float(0, 1, default=0.9))
+    study = boat.Study(space, minimize="p99", transform="log", robust=True, random_seed=0)
+    node = study.model["p99"].graph.node
+    assert (node.transform, node.robust) == ("log", True)
+    with pytest.raises(boat.MeasurementError, match="above 0"):
+        study.tell(study.ask(), -1.0)
+    for x in np.linspace(0, 1, 8):
+        study.tell({"x": x}, 10 ** (4 * x))
+    draws = study.predict([{"x": 0.05}])["p99"]
+    assert (draws > 0).all()
+    assert 1.0 < draws.median() < 3.0  # 1.58; without the transform it is lost beside 10,000
+    with pytest.raises(boat.ModelError, match=r"Did you mean 'log'"):
+        boat.Study(space, minimize="p99", transform="logg")
+    with pytest.raises(boat.ModelError, match=r"robust= .* True or False; got 'yes'"):
+        boat.Study(space, minimize="p99", robust="yes")
+
+
+def test_a_model_says_its_transforms_itself(model):
+    with pytest.raises(boat.ModelError, match=r"@boat.node\(transform='log'"):
+        boat.Study(model, minimize="cost", transform="log")
+
+
 def test_a_small_space_may_be_run_through_and_again():
     study = boat.Study(boat.Space(mode=boat.Categorical(["a", "b", "c"])), minimize="loss", random_seed=0)
     for _ in range(6):
@@ -367,6 +419,75 @@ def test_a_new_parameter_finds_old_trials_at_its_default(tmp_path):
     study = boat.Study(wider, minimize="loss", storage=path)
     assert all(trial.configuration["z"] == 2 and trial.marks == ("before z",) for trial in study.trials)
     assert set(study.ask().configuration) == {"x", "z"}
+
+
+def reopened(path, space, **options):
+    return boat.Study(space, minimize="loss", storage=path, random_seed=0, **options)
+
+
+@pytest.fixture
+def of_old(tmp_path):
+    """A study of five runs along x, with the collector g1 in every second one."""
+    path = tmp_path / "study.db"
+    study = reopened(path, boat.Space(x=boat.Float(0, 1), gc=boat.Categorical(["serial", "g1", "z"])))
+    for i in range(5):
+        study.tell({"x": i / 4, "gc": ("serial", "g1")[i % 2]}, (i / 4 - 0.25) ** 2)
+    return path
+
+
+def test_old_runs_outside_a_narrower_range_are_kept_and_marked(of_old):
+    study = reopened(of_old, boat.Space(x=boat.Float(0, 0.6), gc=boat.Categorical(["serial", "g1", "z"])))
+    assert [trial.marks for trial in study.trials] == [(), (), (), ("out of range",), ("out of range",)]
+    assert [trial.configuration["x"] for trial in study.trials] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert len(study.evidence().trials) == 5  # still learned from
+    assert study.ask().configuration["x"] <= 0.6
+    again = reopened(of_old, boat.Space(x=boat.Float(0, 1), gc=boat.Categorical(["serial", "g1", "z"])))
+    assert all(trial.marks == () for trial in again.trials)  # the store did not change
+
+
+def test_runs_with_a_choice_that_is_gone_are_kept_but_not_learned_from(of_old):
+    study = reopened(of_old, boat.Space(x=boat.Float(0, 1), gc=boat.Categorical(["serial", "z"])))
+    assert [trial.marks for trial in study.trials][:2] == [(), ("outside the space",)]
+    assert study.trials[1].configuration["gc"] == "g1"
+    assert [trial.number for trial in study.evidence().trials] == [0, 2, 4]
+    assert study.best.configuration["gc"] == "serial"
+    for _ in range(3):
+        trial = study.ask()
+        study.tell(trial, trial.configuration["x"])
+
+
+def test_a_fixed_parameter_leaves_only_the_runs_at_its_value(of_old):
+    space = boat.Space(x=boat.Float(0, 1), gc=boat.Categorical(["serial", "g1", "z"])).fix(gc="g1")
+    study = reopened(of_old, space)
+    assert [trial.number for trial in study.evidence().trials] == [1, 3]
+
+
+def test_a_parameter_that_is_gone_is_marked(of_old):
+    study = reopened(of_old, boat.Space(x=boat.Float(0, 1)))
+    assert study.trials[1].marks == ("with gc=g1",)
+    assert study.trials[1].configuration == {"x": 0.25}
+    assert study.tell(study.trials[1], (0.25 - 0.25) ** 2).number == 1  # telling again changes nothing
+    assert study.best.configuration == {"x": 0.25}
+
+
+def test_a_measurement_of_another_shape_is_left_out(tmp_path):
+    path = tmp_path / "study.db"
+    old = reopened(path, boat.Space(x=boat.Float(0, 1)))
+    for i in range(4):
+        old.tell({"x": i / 3}, {"loss": i, "load": 1.0})
+    space = boat.Space(x=boat.Float(0, 1))
+
+    @boat.node(over="machine")
+    def load(x):
+        return pm.Normal("load_level", 0, 1) + x
+
+    @boat.node
+    def loss(load):
+        return pm.Normal("slope", 0, 1) * load.sum()
+
+    study = reopened(path, boat.DAGModel(space, [load, loss], coords={"machine": ["a", "b"]}))
+    assert study.trials[0].marks == ("load of another shape",)
+    assert study.unused() == ["4 of 4 rows of loss unused: load missing"]
 
 
 @pytest.mark.parametrize(

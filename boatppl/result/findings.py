@@ -53,8 +53,8 @@ def findings(study: Study) -> Findings:
         Where no trial has an objective yet.
     """
     best, space, rivals = study.best, study.space, study.rivals
-    trials, objective = evidence(study)
-    posteriors = rivals.posteriors(trials, objective)
+    known = study.evidence()
+    posteriors = rivals.posteriors(known.trials, known.objective)
     posterior = posteriors[rivals.first]
     shown = {
         name: share
@@ -64,7 +64,7 @@ def findings(study: Study) -> Findings:
     }
 
     def noise_free(unit: np.ndarray) -> np.ndarray:
-        return rivals.noise_free(posteriors, study.weights, unit, trials[-1].context)
+        return rivals.noise_free(posteriors, study.weights, unit, known.trials[-1].context)
 
     row = space.encode([best.configuration])
     return Findings(
@@ -82,16 +82,6 @@ def findings(study: Study) -> Findings:
         variance=shown,
         unused=tuple(study.unused()),
     )
-
-
-def evidence(study: Study) -> tuple[list[Trial], dict[int, float]]:
-    """Return the trials that a study's models learn from, and number -> objective of those that have it."""
-    values = {trial.number: study.objective_of(trial) for trial in study.trials.finished}
-    contexts = set(study.space.contexts)
-    trials = [
-        trial for trial in study.trials.finished if trial.measurements and contexts <= set(trial.context)
-    ]
-    return trials, {number: value for number, value in values.items() if value is not None}
 
 
 def _settled(posterior: Posterior) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from boatppl.incumbent import Best
-from boatppl.result.findings import Findings, evidence, findings
+from boatppl.result.findings import Findings, findings
 from boatppl.result.html import as_html
 from boatppl.result.sentences import nothing_measured, sentences
 from boatppl.study import Study
@@ -56,7 +56,7 @@ class Result:
     @cached_property
     def findings(self) -> Findings | None:
         """What the study found, by its short posterior; None where nothing was measured."""
-        return findings(self.study) if evidence(self.study)[1] else None
+        return findings(self.study) if self.study.evidence().objective else None
 
     def __repr__(self) -> str:
         found = self.findings

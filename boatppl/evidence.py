@@ -1,0 +1,71 @@
+"""What a study has measured, as its models learn from it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from boatppl.dag import DAGModel
+from boatppl.suggest import Goal
+from boatppl.table import measured
+from boatppl.trial import State, Trial, Trials
+
+FAILURES = (State.FAILED, State.TIMED_OUT)
+OUT_OF_RANGE, INFEASIBLE = "out of range", "violates a constraint"
+OUTSIDE = "outside the space"  # no row of the unit cube stands for it
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of a study's runs.
+
+    ``trials`` are those that the models learn from, ``objective`` the measured objective of finished trials,
+    number -> value in its unit, ``failed`` the trials whose configuration is to blame.
+    """
+
+    trials: Sequence[Trial]
+    objective: Mapping[int, float]
+    failed: Sequence[Trial] = ()
+
+    @property
+    def eligible(self) -> list[Trial]:
+        """The trials that may be the incumbent: told ones may be out of range or violate a constraint."""
+        known = [trial for trial in self.trials if trial.number in self.objective]
+        return [trial for trial in known if not set(trial.marks) & {OUT_OF_RANGE, INFEASIBLE}] or known
+
+
+def evidence(model: DAGModel, goal: Goal, trials: Trials) -> Evidence:
+    """Collect what the finished ones of ``trials`` have measured.
+
+    A trial without a value for every context, or that no point of the space stands for, teaches the models
+    nothing.
+    """
+    known = [trial for trial in trials.finished if usable(model, trial)]
+    learned = [trial for trial in known if trial.measurements]
+    failed = [trial for trial in known if trial.state in FAILURES]
+    return Evidence(learned, objectives(model, goal, trials.finished), failed)
+
+
+def usable(model: DAGModel, trial: Trial) -> bool:
+    """Whether a trial has a place in the space and every context."""
+    return OUTSIDE not in trial.marks and all(name in trial.context for name in model.space.contexts)
+
+
+def objectives(model: DAGModel, goal: Goal, trials: Iterable[Trial]) -> dict[int, float]:
+    """Return the objective as trials measured it, number -> value; a derived one is computed from what was
+    measured. A trial that did not measure it is left out."""
+    if goal.name in model.nodes:
+        there = [trial for trial in trials if goal.name in trial.measurements]
+        return {trial.number: float(trial.measurements[goal.name]) for trial in there}
+    there = [trial for trial in trials if trial.measurements and usable(model, trial)]
+    if not there:
+        return {}
+    values = np.broadcast_to(measured(model, there).values[goal.name], (1, len(there))).ravel()
+    pairs = zip(there, values, strict=True)
+    return {trial.number: float(value) for trial, value in pairs if np.isfinite(value)}
+
+
+def counted(trials: Trials) -> int:
+    """Return how many finished trials count against a budget: not aborted, not a control or confirmation."""
+    apart = ("control", "confirm")
+    return sum(t.state is not State.ABORTED and t.origin not in apart for t in trials.finished)

@@ -1,0 +1,99 @@
+"""The log of one study: its trials in the store, read with the space and model of today."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, OUTSIDE
+from boatppl.space import Space
+from boatppl.storage import Storage
+from boatppl.trial import Trial, Trials
+from boatppl.words import listed
+
+
+class Log:
+    """The trials of a study, appended to and finished in its store before anybody sees them.
+
+    The space and the model may have changed since a trial ran. It is read as what it means today: parameters
+    that it did not have are at their default, those that are gone are left out, and what does not fit is
+    marked; the store itself never changes. ``shapes`` has the shape of every node's measurement.
+    """
+
+    def __init__(
+        self, storage: Storage, name: str, space: Space, shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        self.storage, self.name, self.space, self.shapes = storage, name, space, dict(shapes)
+        self._read: dict[int, Trial] = {}  # finished ones, which never change
+        self.trials = Trials(map(self._as_read, storage.trials(name)))
+
+    def refresh(self) -> None:
+        """Read what other processes have added to the file."""
+        if self.storage.path is not None:
+            self.trials = Trials(map(self._as_read, self.storage.trials(self.name)))
+
+    def start(
+        self,
+        configuration: Mapping[str, Any],
+        context: Mapping[str, Any],
+        *,
+        origin: str,
+        suggestion: dict[str, Any] | None,
+        seed: int,
+    ) -> Trial:
+        """Store a RUNNING trial and return it."""
+        trial = Trial(
+            self.trials.next_number,
+            dict(configuration),
+            dict(context),
+            origin=origin,
+            suggestion=suggestion,
+            seed=seed,
+            host=f"{platform.node()} {os.getpid()}",
+        )
+        trial = self.storage.append(self.name, trial)
+        self.trials = self.trials.with_trial(trial)
+        return trial
+
+    def finish(self, trial: Trial) -> Trial:
+        """Store the outcome of a running trial and return the trial as it is logged."""
+        trial = self._as_read(self.storage.finish(self.name, trial))
+        self.trials = self.trials.with_trial(trial)
+        return trial
+
+    def _as_read(self, trial: Trial) -> Trial:
+        known = self._read.get(trial.number)
+        if known is None:
+            known = self._fitting(trial)
+            if not trial.is_running:
+                self._read[trial.number] = known
+        return known
+
+    def _fitting(self, trial: Trial) -> Trial:
+        """The trial with a value for every parameter of the space, and with marks for what does not fit."""
+        space, marks = self.space, list(trial.marks)
+        gone = {name: value for name, value in trial.configuration.items() if name not in space.parameters}
+        missing = {name: space.default[name] for name in space.names if name not in trial.configuration}
+        found = {name: value for name, value in trial.configuration.items() if name not in gone} | missing
+        marks += [f"before {listed(missing)}"] if missing else []
+        marks += [f"with {listed(f'{name}={value}' for name, value in gone.items())}"] if gone else []
+        try:
+            found = space.validate(found, strict=False)
+        except (ValueError, TypeError):  # a choice that is gone, another fixed value, another kind
+            marks.append(OUTSIDE)
+        else:
+            marks += [] if space.in_range(found) else [OUT_OF_RANGE]
+            marks += [] if space.feasible_configuration(found) else [INFEASIBLE]
+        kept = {
+            name: value
+            for name, value in trial.measurements.items()
+            if np.shape(value) == self.shapes.get(name, np.shape(value))
+        }
+        odd = [name for name in trial.measurements if name not in kept]
+        marks += [f"{listed(odd)} of another shape"] if odd else []
+        if (found, kept.keys(), marks) == (trial.configuration, trial.measurements.keys(), list(trial.marks)):
+            return trial
+        return replace(trial, configuration=found, measurements=kept, marks=tuple(dict.fromkeys(marks)))

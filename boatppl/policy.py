@@ -1,0 +1,120 @@
+"""What decides the next configuration: the default, then a design, then the posterior."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from boatppl.evidence import OUTSIDE, Evidence, counted
+from boatppl.feasible import Feasibility
+from boatppl.propagate import needed
+from boatppl.rivals import Rivals
+from boatppl.suggest import Runs, Score, suggest
+from boatppl.trial import State, Trial, Trials
+from boatppl.words import ModelError, listed
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A configuration to run, who chose it, and what was known when it was chosen."""
+
+    configuration: Mapping[str, Any]
+    origin: str
+    suggestion: dict[str, Any] | None = None
+
+
+class Policy:
+    """Chooses by the log, the seed and the number of the trial alone: the same ones give the same choice."""
+
+    def __init__(self, rivals: Rivals, *, n_initial: int, acquisition: str, seed: int) -> None:
+        self.rivals, self.n_initial, self.acquisition, self.seed = rivals, n_initial, acquisition, seed
+        self.goal = rivals.goal
+        self.model = rivals.models[rivals.first]
+        self.space = self.model.space
+        self._feasibility: Feasibility | None = None
+
+    def choose(self, trials: Trials, known: Evidence, number: int, context: Mapping[str, Any]) -> Choice:
+        """Return the next configuration to run in a context.
+
+        Raises
+        ------
+        ModelError
+            Where the objective, or a node that it depends on, has never been measured.
+        """
+        if not was_run(self.space.default, trials):
+            return Choice(self.space.default, "default")
+        self._check_measured(trials, known)
+        if not self.modelled(trials, known):
+            return Choice(self._designed(trials, number), "design")
+        return self._suggested(trials, known, number, context)
+
+    def modelled(self, trials: Trials, known: Evidence) -> bool:
+        """Whether the next suggestion comes from the posterior: the initial trials are there and one has an
+        objective."""
+        return counted(trials) + len(trials.running) >= self.n_initial and bool(known.objective)
+
+    def _designed(self, trials: Trials, number: int) -> dict[str, Any]:
+        """The next point of the design that was not run."""
+        for n in (self.n_initial + len(trials) + 1, 4 * (self.n_initial + len(trials) + 1)):
+            for configuration in self.space.design(n, self.seed):
+                if not was_run(configuration, trials):
+                    return configuration
+        return self.space.design(1, [self.seed, number])[0]
+
+    def _suggested(self, trials: Trials, known: Evidence, number: int, context: Mapping[str, Any]) -> Choice:
+        rivals, objective = self.rivals, known.objective
+        posteriors = rivals.posteriors(known.trials, objective)
+        shares = rivals.weights(trials.finished, objective)
+        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        names = list(shares)
+        draw = np.random.default_rng([seed, 51]).choice(len(names), p=list(shares.values()))
+        runs = Runs(
+            measured=self._rows(known.eligible),
+            pending=self._rows(trials.running),
+            taken=self._rows(kept(trials)),
+            feasible=self._feasible(known),
+        )
+        proposer = posteriors[names[draw]]
+        found = suggest(proposer, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
+        [configuration] = self.space.decode(found.unit[None])
+        record = rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
+        record |= {"proposed_by": names[draw], "evaluated": found.evaluated}
+        return Choice(configuration, "suggested", record)
+
+    def _rows(self, trials: Iterable[Trial]) -> np.ndarray:
+        rows = self.space.encode([t.configuration for t in trials if OUTSIDE not in t.marks])
+        return rows.reshape(-1, self.space.dimension)
+
+    def _feasible(self, known: Evidence) -> Score | None:
+        """The log probability that a run succeeds; None while none has failed."""
+        if not known.failed:
+            return None
+        if self._feasibility is None:
+            self._feasibility = Feasibility(self.space, self.seed)
+        return self._feasibility.learn(known.trials, known.failed)
+
+    def _check_measured(self, trials: Trials, known: Evidence) -> None:
+        """Raise a ModelError where the objective, or a node that it depends on, has never been measured."""
+        done = [trial for trial in trials.finished if trial.measurements]
+        if counted(trials) < self.n_initial or not done:
+            return
+        seen = {name for trial in done for name in trial.measurements}
+        wanted = [name for name in needed(self.model, self.goal.name) if name in self.model.nodes]
+        missing = [name for name in wanted if name not in seen]
+        if missing:
+            raise ModelError(
+                f"{listed(missing)}: never measured in {len(done)} runs, which returned "
+                f"{listed(sorted(seen))}. Every node that {self.goal.name!r} depends on must be measured: "
+                f"let the run return it, or make it a @boat.derived or @boat.shared quantity."
+            )
+
+
+def kept(trials: Trials) -> list[Trial]:
+    """Return the trials that were not given up."""
+    return [trial for trial in trials if trial.state is not State.ABORTED]
+
+
+def was_run(configuration: Mapping[str, Any], trials: Trials) -> bool:
+    """Whether a configuration was run, or is being run."""
+    return any(trial.configuration == configuration for trial in kept(trials))
