@@ -62,27 +62,33 @@ class Forecast:
 
 
 def forecast_run(
-    posterior: Posterior, goal: Goal, unit: np.ndarray, seed: int, contexts: Mapping[str, Any] | None = None
+    posterior: Posterior,
+    goal: Goal,
+    unit: np.ndarray,
+    seed: int,
+    contexts: Mapping[str, Any] | None = None,
+    kept: int = KEPT,
 ) -> Forecast:
-    """Say what one run at a configuration ``unit (coordinate,)`` will measure of the objective."""
+    """Say what one run at a configuration ``unit (coordinate,)`` will measure of the objective, in at most
+    ``kept`` draws."""
     rng = np.random.default_rng([seed, 41])
     if goal.name in posterior.model.derived:
         draws = predictive(posterior, unit[None], contexts or {}, seed, noise=True, target=goal.name)
         values = draws[goal.name][:, 0]
         values = values[np.isfinite(values)]
         width = max(1.06 * float(np.std(values)) * len(values) ** -0.2, 1e-12)  # Silverman 1986, eq. 3.28
-        return _kept(Transform(), values, np.full(len(values), width))
+        return _kept(Transform(), values, np.full(len(values), width), kept)
     step = posterior.propagate(unit[None], goal.name, posterior.luck([seed, 42]), contexts).steps[goal.name]
     scale = np.ones(posterior.draws)
     if posterior.nodes[goal.name].graph.node.robust:
         scale = rng.chisquare(DEGREES_OF_FREEDOM, size=posterior.draws) / DEGREES_OF_FREEDOM
     spread = np.sqrt(step.variance[:, 0] + step.noise[:, 0] ** 2 / scale)
-    return _kept(posterior.transforms[goal.name], step.mean[:, 0], spread)
+    return _kept(posterior.transforms[goal.name], step.mean[:, 0], spread, kept)
 
 
-def _kept(transform: Transform, mean: np.ndarray, spread: np.ndarray) -> Forecast:
+def _kept(transform: Transform, mean: np.ndarray, spread: np.ndarray, kept: int) -> Forecast:
     good = np.flatnonzero(np.isfinite(mean) & np.isfinite(spread) & (spread > 0))
-    chosen = good[np.linspace(0, len(good) - 1, min(KEPT, len(good))).astype(int)] if len(good) else good
+    chosen = good[np.linspace(0, len(good) - 1, min(kept, len(good))).astype(int)] if len(good) else good
     return Forecast(transform, tuple(map(float, mean[chosen])), tuple(map(float, spread[chosen])))
 
 

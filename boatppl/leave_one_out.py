@@ -5,6 +5,7 @@ leave-one-out predictive density (Bürkner et al. 2021, eq. 6). A vector node le
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
@@ -19,9 +20,29 @@ CHUNK = 4_000_000  # numbers in the largest array of one step: 32 MB
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Every trial as the other trials and one draw's unknowns predict it, on the node's transformed scale.
+
+    ``log_density (draw, trial)`` is of the trial's measurements in their natural unit (trials ascending).
+    Row by row ``error (draw, row)`` is measurement minus prediction, ``smooth`` the variance of the residual
+    and ``noise`` the standard deviation of run-to-run variation there, both ``(draw, row)``.
+    """
+
+    log_density: np.ndarray
+    error: np.ndarray
+    smooth: np.ndarray
+    noise: np.ndarray
+
+
 def log_likelihood(node: NodeDraws, block: BlockPosterior) -> np.ndarray:
     """Return log p(y_t | y_-t, unknowns) ``(draw, trial)`` of y in its natural unit, trials in ascending
-    order.
+    order: see :func:`leave_one_out`."""
+    return leave_one_out(node, block).log_density
+
+
+def leave_one_out(node: NodeDraws, block: BlockPosterior) -> LeftOut:
+    """Return what every draw says of each trial given all other trials.
 
     The left-out rows' robust scales are integrated out: exactly for one row, by assumed-density filtering
     (Minka 2001, sec. 3.2) for the rows of a vector. Above ``EXACT_ROWS`` rows the covariance is that of the
@@ -36,6 +57,7 @@ def log_likelihood(node: NodeDraws, block: BlockPosterior) -> np.ndarray:
     log_weights, scales = mixture() if node.graph.node.robust else (np.zeros(1), np.ones(1))
     numbers = np.unique(table.trials)
     result = np.empty((len(mean), len(numbers)))
+    errors, smooths = np.empty_like(residual), np.empty_like(residual)
     for places, rows in _by_size(table.trials, numbers):
         step = max(1, CHUNK // (max(len(table) ** 2, rows.size * max(len(scales), rows.shape[1])) + 1))
         for first in range(0, len(mean), step):
@@ -44,7 +66,9 @@ def log_likelihood(node: NodeDraws, block: BlockPosterior) -> np.ndarray:
             own = noise_variance[draws][:, rows]
             density = chain_rule(error, smooth, own, log_weights, scales)
             result[draws, places] = density + jacobian[rows].sum(axis=1)
-    return result
+            errors[draws, rows] = error
+            smooths[draws, rows] = np.maximum(np.diagonal(smooth, axis1=-2, axis2=-1), 0.0)
+    return LeftOut(result, errors, smooths, noise)
 
 
 def at_rows(node: NodeDraws, block: BlockPosterior) -> tuple[np.ndarray, np.ndarray]:

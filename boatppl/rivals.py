@@ -18,7 +18,7 @@ from boatppl.space import Space
 from boatppl.suggest import Goal, contenders
 from boatppl.table import measured
 from boatppl.trial import Trial
-from boatppl.words import ModelError
+from boatppl.words import ModelError, listed, nearest
 
 GENERIC = "generic"
 PRIOR_OF_GENERIC = 0.2  # the developer's models share the rest
@@ -61,14 +61,8 @@ class Rivals:
     def posterior(
         self, name: str, trials: Sequence[Trial], objective: Mapping[int, float], length: Chains = SHORT
     ) -> Posterior:
-        """Return one rival's posterior. A derived objective is a measurement to a rival that has it as a
-        node."""
-        rows = [
-            replace(trial, measurements=trial.measurements | {self.goal.name: objective[trial.number]})
-            if trial.number in objective
-            else trial
-            for trial in trials
-        ]
+        """Return one rival's posterior."""
+        rows = with_objective(trials, self.goal, objective)
         return self.inference[name].posterior(measured(self.models[name], rows), length)
 
     def outlook(
@@ -165,6 +159,23 @@ class Rivals:
         return np.concatenate(parts)
 
 
+def with_objective(trials: Sequence[Trial], goal: Goal, objective: Mapping[int, float]) -> list[Trial]:
+    """Return trials with the objective among their measurements: one model's derived quantity is a node of
+    another."""
+    return [
+        replace(trial, measurements=trial.measurements | {goal.name: objective[trial.number]})
+        if trial.number in objective
+        else trial
+        for trial in trials
+    ]
+
+
+def generic_like(model: DAGModel, goal: Goal) -> DAGModel:
+    """Return the generic model of the objective beside a developer's model."""
+    like = model.parts.get(goal.name)
+    return generic_model(model.space, goal.name, like if isinstance(like, Node) else None)
+
+
 def rivals_of(
     model: Any, goal: Goal, seed: int, hedge: bool, transform: str | None = None, robust: bool = False
 ) -> Rivals:
@@ -189,6 +200,20 @@ def rivals_of(
         raise ModelError("rival models must have the same space; build them over one Space.")
     found = dict(model)
     if hedge and GENERIC not in found:
-        like = first.parts.get(goal.name)
-        found[GENERIC] = generic_model(first.space, goal.name, like if isinstance(like, Node) else None)
+        found[GENERIC] = generic_like(first, goal)
     return Rivals(found, goal, seed)
+
+
+def check_goal(model: DAGModel, goal: Goal) -> None:
+    """Raise a ModelError unless the objective is one number of the model."""
+    known = [*model.nodes, *model.derived]
+    if goal.name not in known:
+        raise ModelError(
+            f"the objective {goal.name!r} is no node or derived quantity of the model."
+            f"{nearest(goal.name, known)} Known: {listed(known)}."
+        )
+    if model.sources[goal.name].dims:
+        raise ModelError(
+            f"the objective {goal.name!r} is a vector along {model.sources[goal.name].dims}; expected one "
+            f"number. Reduce it with a @boat.derived, such as `return {goal.name}.max()`."
+        )

@@ -17,13 +17,14 @@ from boatppl.log import Log
 from boatppl.policy import Policy
 from boatppl.predict import predictive
 from boatppl.propagate import Posterior
-from boatppl.rivals import Rivals, rivals_of
+from boatppl.rivals import Rivals, check_goal, rivals_of
 from boatppl.space import Space
 from boatppl.storage import open_storage
 from boatppl.suggest import ACQUISITIONS, Goal
 from boatppl.table import check_domain, shape_of
 from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
-from boatppl.words import ModelError, check_count, expected_one_of, listed, nearest
+from boatppl.validate import Comparison, CrossValidation, compare, cross_validate, named_inferences
+from boatppl.words import ModelError, check_count, expected_one_of, listed
 
 
 class Study:
@@ -89,7 +90,7 @@ class Study:
         if self.space.dimension == 0:
             raise ModelError("every parameter of the space is fixed: there is nothing to tune.")
         for rival in rivals.models.values():
-            _check_goal(rival, self.goal)
+            check_goal(rival, self.goal)
         self.name = name
         self.storage = open_storage(storage)
         direction = "maximize" if self.goal.maximize else "minimize"
@@ -334,6 +335,23 @@ class Study:
         """Return the configuration to use: the incumbent of the posterior."""
         return self.best
 
+    def cross_validate(self) -> CrossValidation:
+        """Predict every run from the others: each node given its measured inputs, and the objective from the
+        configuration alone (:func:`boatppl.validate.cross_validate`)."""
+        inference = self.rivals.inference[self.rivals.first]
+        return cross_validate(inference, self.goal, self.evidence(), self.random_seed)
+
+    def compare(
+        self, models: Mapping[str, DAGModel | None] | Sequence[DAGModel | None] | None = None
+    ) -> Comparison:
+        """Rank models by how well they predict each run's objective from the other runs, end to end.
+
+        ``models``: name -> model, ``None`` for the generic one; by default those of the study.
+        """
+        fits, known = named_inferences(self.rivals, models), self.evidence()
+        found = {name: cross_validate(fit, self.goal, known, self.random_seed) for name, fit in fits.items()}
+        return compare(found)
+
     def unused(self) -> list[str]:
         """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause
         missing``."""
@@ -360,17 +378,3 @@ def _goal(minimize: str | None, maximize: str | None) -> Goal:
     if len(names) != 1 or not isinstance(names[0], str):
         raise ModelError("say what to optimise with minimize='...' or maximize='...', one of the two.")
     return Goal(minimize if minimize is not None else str(maximize), maximize is not None)
-
-
-def _check_goal(model: DAGModel, goal: Goal) -> None:
-    known = [*model.nodes, *model.derived]
-    if goal.name not in known:
-        raise ModelError(
-            f"the objective {goal.name!r} is no node or derived quantity of the model."
-            f"{nearest(goal.name, known)} Known: {listed(known)}."
-        )
-    if model.sources[goal.name].dims:
-        raise ModelError(
-            f"the objective {goal.name!r} is a vector along {model.sources[goal.name].dims}; expected one "
-            f"number. Reduce it with a @boat.derived, such as `return {goal.name}.max()`."
-        )
