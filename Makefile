@@ -24,8 +24,9 @@ help:  ## list these commands
 test: lint  ## lint, types and the whole test suite with coverage (LIVE and nightly tests apart)
 	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --durations=15
 
-nightly: $(INSTALLED)  ## the tests that take minutes to hours
+nightly: $(INSTALLED)  ## what takes hours: the long tests, then the suite of wrong models
 	$(THREADS) $(BIN)/python -m pytest -m nightly --durations=15
+	$(THREADS) $(BIN)/python -m benchmarks.wrong_models
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -37,8 +37,10 @@ class DAGModel(DAG):
         free variable, a non-finite log density at the prior's centre, or a parametric part that is not
         finite on 99 % of prior draws.
 
-    Notes ----- A ``pm.Deterministic`` of variables alone is in the posterior; one that depends on a wire
-    differs from row to row and is left out: make it a :func:`derived` or a node.
+    Notes
+    -----
+    A ``pm.Deterministic`` of variables alone is in the posterior; one that depends on a wire differs from row
+    to row and is left out: make it a :func:`derived` or a node.
 
     Examples
     --------

@@ -1,0 +1,222 @@
+"""``python -m benchmarks.wrong_models``: what a wrong model costs, and what a right one brings.
+
+Three systems, each with the model an engineer would write and the same model made wrong on purpose, one way
+at a time. Tuned three ways: by the model alone, by the generic model alone, and hedged (the default). What
+counts is how many trials each needs until its recommendation's noise-free value is within 5 % of the optimum;
+a run that never gets there counts as one trial more than the budget.
+"""
+
+import argparse
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+import boatppl as boat
+from benchmarks.censored import bootstrap, first_within
+from benchmarks.figures import markdown_table
+from benchmarks.machine import described
+from benchmarks.wrong_systems import OTHER_SYSTEM, RIGHT, SYSTEMS, WRONG
+
+RESULTS = Path(__file__).parent / "results"
+WITHIN = 0.05  # of the optimum
+WAYS = ("structured", "generic", "hedged")
+COLUMNS = ("system", "kind", "way", "seed", "budget", "trials", "gap")
+HEDGED_TO_GENERIC, HEDGED_TO_STRUCTURED = 1.2, 1.1  # the bars: for any wrong model, and for the right one
+
+
+@dataclass(frozen=True)
+class Case:
+    """One study to run. The generic way knows no model, so its kind is that of the system alone."""
+
+    system: str
+    kind: str
+    way: str
+    seed: int
+    budget: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """How the results file names it."""
+        return (self.system, self.kind, self.way, str(self.seed), str(self.budget))
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """After how many trials a study first recommended a configuration that is good enough (infinity: never),
+    and the last recommendation's gap as a share of the optimum."""
+
+    case: Case
+    trials: float
+    gap: float
+
+
+def cases(kinds: Sequence[str], systems: Sequence[str], seeds: int, budget: int) -> Iterator[Case]:
+    """Yield every study, seed after seed, so that an interrupted suite has whole seeds."""
+    for seed, system in product(range(1, seeds + 1), systems):
+        for kind in dict.fromkeys(of_the_system(kind) for kind in kinds):
+            yield Case(system, kind, "generic", seed, budget)
+        for kind, way in product(kinds, ("structured", "hedged")):
+            yield Case(system, kind, way, seed, budget)
+
+
+def of_the_system(kind: str) -> str:
+    """Return the kind under which the generic way is run: the same unless the system itself is another."""
+    return kind if kind in OTHER_SYSTEM else RIGHT
+
+
+def arrive(case: Case) -> Arrival:
+    """Tune until the recommendation has been good enough for three trials on end, or the budget is spent.
+
+    Noise is a function of the seed and the trial alone.
+    """
+    system = SYSTEMS[case.system]
+    space = system.problem.space
+    model = space if case.way == "generic" else system.model(space, case.kind)
+    study = boat.Study(
+        model,
+        minimize=system.problem.objective,
+        random_seed=case.seed,
+        **({} if case.way == "generic" else {"hedge": case.way == "hedged"}),
+    )
+    names, gaps = list(study.model.nodes), []
+    for i in range(case.budget):
+        trial = study.ask()
+        measured = system.run(case.kind, trial.configuration, np.random.default_rng([case.seed, i]))
+        study.tell(trial, {name: measured[name] for name in names})
+        gaps.append(system.gap(case.kind, study.best.configuration))
+        if len(gaps) >= 3 and max(gaps[-3:]) <= WITHIN:
+            break
+    return Arrival(case, first_within(gaps, WITHIN), float(f"{gaps[-1]:.4g}"))
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float], budget: int) -> float:
+    """Return the geometric mean of ours / theirs, pair by pair; what never arrived took ``budget + 1``
+    trials.
+
+    >>> round(ratio([10, 20], [5, float("inf")], 39), 3)
+    1.0
+    """
+    logs = np.log(np.minimum(ours, budget + 1.0)) - np.log(np.minimum(theirs, budget + 1.0))
+    return float(np.exp(np.mean(logs)))
+
+
+def interval(ours: Sequence[float], theirs: Sequence[float], budget: int) -> tuple[float, float, float]:
+    """Return the ratio and its 90 % bootstrap interval, studies resampled in pairs."""
+    pairs = list(zip(ours, theirs, strict=True))
+    index = list(range(len(pairs)))
+
+    def of(chosen: np.ndarray) -> float:
+        picked = [pairs[int(i)] for i in chosen]
+        return ratio([a for a, _ in picked], [b for _, b in picked], budget)
+
+    return (of(np.array(index)), *bootstrap([index], of))
+
+
+def summary(found: Sequence[Arrival], budget: int) -> str:
+    """Return a table with a row for each kind: both ratios with their intervals, and how often each way
+    arrived."""
+    trials = {(a.case.system, a.case.kind, a.case.way, a.case.seed): a.trials for a in found}
+    head = ["model", "studies", "hedged / generic", "hedged / structured", "arrived: structured", "generic"]
+    rows = []
+    for kind in dict.fromkeys(a.case.kind for a in found if a.case.way == "hedged"):
+        pairs = [
+            (system, seed)
+            for (system, of, way, seed) in trials
+            if of == kind and way == "hedged"
+            if (system, kind, "structured", seed) in trials
+            and (system, of_the_system(kind), "generic", seed) in trials
+        ]
+        hedged = [trials[system, kind, "hedged", seed] for system, seed in pairs]
+        structured = [trials[system, kind, "structured", seed] for system, seed in pairs]
+        generic = [trials[system, of_the_system(kind), "generic", seed] for system, seed in pairs]
+        if not pairs:
+            continue
+        rows.append(
+            [
+                kind,
+                str(len(pairs)),
+                _said(*interval(hedged, generic, budget)),
+                _said(*interval(hedged, structured, budget)),
+                *(f"{np.isfinite(values).mean():.0%}" for values in (structured, generic)),
+                f"{np.isfinite(hedged).mean():.0%}",
+            ]
+        )
+    return markdown_table([*head, "hedged"], rows)
+
+
+def _said(value: float, low: float, high: float) -> str:
+    return f"{value:.2f} ({low:.2f}-{high:.2f})"
+
+
+def suite(
+    wanted: Sequence[Case], path: Path, workers: int, report: Callable[[str], None] = print
+) -> list[Arrival]:
+    """Run the cases that ``path`` does not have yet, and append each as it ends."""
+    found = _read(path)
+    done = {arrival.case.key for arrival in found}
+    left = [case for case in wanted if case.key not in done]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("a", newline=""))
+        run = stack.enter_context(ProcessPoolExecutor(workers)).map if workers > 1 else map
+        writer = csv.writer(file, lineterminator="\n")
+        if not found:
+            writer.writerow(COLUMNS)
+        for arrival in run(arrive, left):
+            found.append(arrival)
+            writer.writerow([*arrival.case.key, arrival.trials, arrival.gap])
+            file.flush()
+            report(f"{' '.join(arrival.case.key)}: {arrival.trials:g} trials, gap {arrival.gap:.1%}")
+    keys = {case.key for case in wanted}
+    return [arrival for arrival in found if arrival.case.key in keys]
+
+
+def _read(path: Path) -> list[Arrival]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            Arrival(
+                Case(row["system"], row["kind"], row["way"], int(row["seed"]), int(row["budget"])),
+                math.inf if row["trials"] == "inf" else float(row["trials"]),
+                float(row["gap"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def main() -> None:
+    """Run the suite and print its table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.wrong_models", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--kinds", nargs="+", choices=[RIGHT, *WRONG], default=[RIGHT, *WRONG])
+    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    wanted = list(cases(options.kinds, options.systems, options.seeds, options.trials))
+    about = described()
+    found = suite(wanted, options.results / "wrong_models.csv", options.workers)
+    where = "\n".join(f"- {name}: {value}" for name, value in about.items())
+    text = (
+        f"# Wrong models\n\n{' '.join(__doc__.split(': ', 1)[1].split())}\n\n"
+        f"Bars: hedged / generic at most {HEDGED_TO_GENERIC} for every kind, hedged / structured at most "
+        f"{HEDGED_TO_STRUCTURED} for the right model. Geometric means (90 % bootstrap interval).\n\n"
+        f"{summary(found, options.trials)}\n\n{where}\n"
+    )
+    (options.results / "wrong_models.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
