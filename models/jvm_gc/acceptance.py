@@ -8,6 +8,7 @@ file and not run again.
 """
 
 import argparse
+import ast
 import csv
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ import boatppl as boat
 from boatppl.node import Node
 from models.jvm_gc.demo import EVIDENCE_SEED, TRIALS, lower_bound
 from models.jvm_gc.model import PARTS, jvm_model
-from models.jvm_gc.record import Turn
+from models.jvm_gc.record import Turn, identity
 from models.jvm_gc.spaces import space
 from models.jvm_gc.system import JvmGc
 from models.jvm_gc.workload import WORKLOADS, Workload
@@ -157,7 +158,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if missing:
             rows += one_seed(options.workload, seed, missing, options.trials, turn)
             _write(options.file, rows)
-    print(summary([row for row in rows if row["workload"] == options.workload]))
+    text = report(rows, identity(JvmGc(WORKLOADS[options.workload])))
+    options.file.with_suffix(".md").write_text(text)
+    print(text)
+
+
+EXPLAINED = """\
+At most {trials} trials a search, the default among them; then {rounds} rounds of baseline and best in random
+order under load seeds that no search saw. Ratio: p99 with SerialGC's defaults / p99 of the best, geometric
+mean; bound: one-sided 95 % (Student's t on log ratios). The bar is a bound of at least 2. {cores} cores,
+{cpu}, {java}, H2 {h2}, store on {medium}."""
+
+
+def report(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+    """Return what the file says of a system (see ``record.identity``), workload by workload, as Markdown."""
+    said = EXPLAINED.format(
+        trials=max(int(row["trials"]) for row in rows),
+        rounds=ROUNDS,
+        java=about["java"][0],
+        **{name: about[name] for name in ("h2", "medium")},
+        **{name: about["machine"][name] for name in ("cores", "cpu")},
+    )
+    parts = ["# Acceptance: live runs", said]
+    for workload in dict.fromkeys(row["workload"] for row in rows):
+        mine = [row for row in rows if row["workload"] == workload]
+        parts += [f"## {workload}", summary(mine), details(mine)]
+    return "\n\n".join(parts) + "\n"
+
+
+def details(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table with a row for each method and seed."""
+    lines = [
+        "| method | seed | recommended | ms | baseline ms | ratio | bound |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for method, seed in dict.fromkeys((row["method"], row["seed"]) for row in rows):
+        mine = [row for row in rows if (row["method"], row["seed"]) == (method, seed)]
+        pairs = [(float(row["baseline_ms"]), float(row["best_ms"])) for row in mine]
+        (ratio, bound), (before, after) = lower_bound(pairs), np.median(pairs, axis=0)
+        sizes = ", ".join(str(value) for value in ast.literal_eval(str(mine[0]["configuration"])).values())
+        lines.append(
+            f"| {method} | {seed} | {sizes} | {after:.1f} | {before:.1f} | {ratio:.2f} | {bound:.2f} |"
+        )
+    return "\n".join(lines)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
