@@ -1,5 +1,6 @@
 """boatppl: a probabilistic-programming language on PyMC for structured Bayesian optimisation."""
 
+from boatppl import plots
 from boatppl.command import Command
 from boatppl.dag import DAGModel
 from boatppl.node import derived, generic, node, shared
@@ -36,5 +37,6 @@ __all__ = [
     "generic",
     "node",
     "optimize",
+    "plots",
     "shared",
 ]

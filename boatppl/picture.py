@@ -2,7 +2,7 @@
 
 import html
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ HEAD, DOTS = 6, "4 3"  # of arrows
 
 
 @dataclass
-class _Box:
+class Box:
     """What stands at one place: a quantity, or (without lines) the bend of an arrow past a column."""
 
     lines: tuple[str, ...]
@@ -32,12 +32,32 @@ def as_html(model: DAG) -> str:
     return f'<div style="overflow-x:auto">{as_svg(model)}</div><pre>{html.escape(as_text(model))}</pre>'
 
 
-def as_svg(model: DAG) -> str:
-    """Return the DAG as SVG, from left to right: boxes in columns, arrows from what is used to its users."""
+@dataclass(frozen=True)
+class Layout:
+    """Where everything stands, in pixels from the upper left: a box for each quantity (and bend), a path of
+    boxes for each arrow, and whether an arrow is ``solid`` (a wire) or dotted (a residual input only)."""
+
+    boxes: Mapping[str, Box]
+    paths: Mapping[tuple[str, str], list[str]]
+    solid: Mapping[tuple[str, str], bool]
+
+    @property
+    def right(self) -> float:
+        """Where the boxes end on the right, with the margin."""
+        return max(box.x + box.width for box in self.boxes.values()) + MARGIN
+
+    @property
+    def below(self) -> float:
+        """Where the boxes end below, with the margin."""
+        return max(box.y + box.height / 2 for box in self.boxes.values()) + MARGIN
+
+
+def layout(model: DAG, lines: Mapping[str, Sequence[str]]) -> Layout:
+    """Place a box for every quantity, ``lines`` below its name, from left to right along the arrows."""
     arrows = {(wire, name): True for name in model.order for wire in model.parts[name].wires}
     arrows |= {(item, name): False for name in model.order for item in extra_inputs(model, name)}
     columns = _columns(model, list(arrows))
-    boxes = {name: _box(model, name) for name in model.sources}
+    boxes = {name: _box(name, lines[name]) for name in model.sources}
     paths = {arrow: _bends(arrow, columns, boxes) for arrow in arrows}
     layers = [
         [name for name in boxes if columns[name] == column] for column in range(max(columns.values()) + 1)
@@ -45,11 +65,20 @@ def as_svg(model: DAG) -> str:
     links = [link for path in paths.values() for link in pairwise(path)]
     _order(layers, links)
     _place(layers, links, boxes)
-    drawn = [_arrow([boxes[name] for name in path], solid=arrows[arrow]) for arrow, path in paths.items()]
+    return Layout(boxes, paths, arrows)
+
+
+def as_svg(model: DAG) -> str:
+    """Return the DAG as SVG, from left to right: boxes in columns, arrows from what is used to its users."""
+    places = layout(model, {name: caption(model, name) for name in model.sources})
+    boxes = places.boxes
+    drawn = [
+        _arrow([boxes[name] for name in path], solid=places.solid[arrow])
+        for arrow, path in places.paths.items()
+    ]
     drawn += [_drawn(model, name, boxes[name]) for name in model.sources]
-    below = max(box.y + box.height / 2 for box in boxes.values()) + MARGIN
-    legend, right = _legend(model, below, dotted=not all(arrows.values()))
-    width, height = max([right, *(box.x + box.width + MARGIN for box in boxes.values())]), below + 26
+    legend, right = _legend(model, places.below, dotted=not all(places.solid.values()))
+    width, height = max(right, places.right), places.below + 26
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     font = 'font-family="Helvetica, Arial, sans-serif" font-size="11"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>{"".join(drawn)}{legend}</svg>'
@@ -70,13 +99,13 @@ def _columns(model: DAG, arrows: list[tuple[str, str]]) -> dict[str, int]:
     return column
 
 
-def _bends(arrow: tuple[str, str], columns: dict[str, int], boxes: dict[str, _Box]) -> list[str]:
+def _bends(arrow: tuple[str, str], columns: dict[str, int], boxes: dict[str, Box]) -> list[str]:
     """Return the places an arrow visits; one bend, made here, for each column that it passes."""
     start, end = arrow
     between = []
     for column in range(columns[start] + 1, columns[end]):
         bend = f"{start}>{column}"  # arrows from one start share their bends
-        boxes.setdefault(bend, _Box(()))
+        boxes.setdefault(bend, Box(()))
         columns[bend] = column
         between.append(bend)
     return [start, *between, end]
@@ -94,7 +123,7 @@ def _order(layers: list[list[str]], links: list[tuple[str, str]]) -> None:
             )
 
 
-def _place(layers: list[list[str]], links: list[tuple[str, str]], boxes: Mapping[str, _Box]) -> None:
+def _place(layers: list[list[str]], links: list[tuple[str, str]], boxes: Mapping[str, Box]) -> None:
     """Give every box its place: near the mean height of its neighbours, never over another."""
     x = float(MARGIN)
     for layer in layers:
@@ -114,7 +143,7 @@ def _place(layers: list[list[str]], links: list[tuple[str, str]], boxes: Mapping
         box.y += MARGIN - top
 
 
-def _settle(column: list[_Box], wanted: list[float]) -> None:
+def _settle(column: list[Box], wanted: list[float]) -> None:
     """Move a column's boxes near the wanted heights, in order and without overlap."""
     lowest = -1e9
     for box, y in zip(column, wanted, strict=True):
@@ -136,13 +165,13 @@ def _mean(values: list[float], otherwise: float) -> float:
 # -- drawing ----------------------------------------------------------------------------
 
 
-def _box(model: DAG, name: str) -> _Box:
-    below = [textwrap.wrap(line, LONGEST, max_lines=3, placeholder=" …") for line in caption(model, name)]
+def _box(name: str, captions: Sequence[str]) -> Box:
+    below = [textwrap.wrap(line, LONGEST, max_lines=3, placeholder=" …") for line in captions]
     lines = (name, *(line for lines in below for line in lines))
-    return _Box(lines, width=max(CHARACTER * max(map(len, lines)) + 22, 90), height=LINE * len(lines) + 12)
+    return Box(lines, width=max(CHARACTER * max(map(len, lines)) + 22, 90), height=LINE * len(lines) + 12)
 
 
-def _drawn(model: DAG, name: str, box: _Box) -> str:
+def _drawn(model: DAG, name: str, box: Box) -> str:
     """Draw a quantity's box; pointing at it shows what did not fit, and priors."""
     kind = model.sources[name].kind
     fill, line = COLOURS[kind]
@@ -164,7 +193,7 @@ def _text(x: float, y: float, words: str, colour: str, *, bold: bool = False, mi
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}"{style}>{html.escape(words)}</text>'
 
 
-def _arrow(path: list[_Box], *, solid: bool) -> str:
+def _arrow(path: list[Box], *, solid: bool) -> str:
     """Draw a smooth line through the places of a path, level across each column, with a head at its end."""
     start, *bends, end = path
     x, y = start.x + start.width, start.y

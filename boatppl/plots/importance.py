@@ -1,0 +1,123 @@
+"""How much each parameter matters to a quantity, through the DAG: shares of its variance over the space."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from boatppl.plots.canvas import BLUE, ORANGE, ink, legend, one, quiet
+from boatppl.plots.view import on_scale, quantiles, quantity, view
+from boatppl.propagate import Posterior
+from boatppl.result import Result
+from boatppl.study import Study
+from boatppl.words import ModelError
+
+PAIRS = 128  # pairs of configurations for each parameter
+DRAWS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Importance:
+    """Of each parameter (``names``): ``total (draw, parameter)`` and ``alone (draw, parameter)``, the share
+    of the variance over the space that moving it makes, with and without what it does together with
+    others."""
+
+    names: tuple[str, ...]
+    total: np.ndarray
+    alone: np.ndarray
+
+
+def importance(posterior: Posterior, name: str, contexts: Mapping[str, Any], seed: int) -> Importance:
+    """Return Sobol's indices of a quantity on its transformed scale, one for each posterior draw.
+
+    A draw with its common random numbers is one function of the configuration. Two quasi-random samples A
+    and B of the space; AB is A with one parameter from B. ``total = E[(f(A) - f(AB))^2] / 2 V`` (Jansen
+    1999) and ``alone = 1 - E[(f(B) - f(AB))^2] / 2 V`` (Saltelli et al. 2010, table 2). Rows that a
+    constraint forbids are left out, so with constraints (or conditions) shares need not add up.
+    """
+    space = posterior.model.space
+    chosen = posterior.take(
+        np.linspace(0, posterior.draws - 1, min(DRAWS, posterior.draws)).astype(int).tolist()
+    )
+    luck = chosen.luck([seed, 82])
+    both = space.sample(2 * PAIRS, [seed, 83])
+    both = both[np.random.default_rng([seed, 84]).permutation(len(both))]
+    A, B = both[: len(both) // 2], both[len(both) // 2 : 2 * (len(both) // 2)]
+
+    def value(unit: np.ndarray) -> np.ndarray:
+        return chosen.propagate(unit, name, luck, contexts).objective()[0]
+
+    at_A, at_B = value(A), value(B)
+    variance = np.nanvar(np.concatenate([at_A, at_B], axis=1), axis=1)
+    if not (variance > 0).all():
+        raise ModelError(f"{name!r} is the same everywhere in the space: no parameter matters to it.")
+    total, alone = [], []
+    for part in space.slices.values():
+        mixed = A.copy()
+        mixed[:, part] = B[:, part]
+        mixed = space.snap(mixed)
+        kept = space.feasible(mixed)
+        at_AB = value(mixed)
+        at_AB[:, ~kept] = np.nan
+        total.append(np.nanmean((at_A - at_AB) ** 2, axis=1) / (2 * variance))
+        alone.append(1 - np.nanmean((at_B - at_AB) ** 2, axis=1) / (2 * variance))
+    return Importance(tuple(space.slices), np.stack(total, axis=1), np.stack(alone, axis=1))
+
+
+def plot_importance(
+    study: Study | Result, node: str | None = None, *, rival: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw how much of a node's variance over the space each parameter makes, through the DAG.
+
+    Bars are total shares (Sobol's: what goes away when the parameter is held), with their 90 % interval over
+    posterior draws; the tick inside is the share of the parameter alone, without what it does together with
+    others. Shares are on the node's transformed scale and over the whole space, not around the incumbent.
+
+    Parameters
+    ----------
+    study
+        A study, or the result of :func:`boatppl.optimize`.
+    node
+        A node or derived quantity; the objective by default.
+    rival
+        The model that predicts, by its name in ``study.weights``; by default the developer's.
+    ax
+        Matplotlib axes to draw into; fresh ones by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ModelError
+        For an unknown or vector node, one that no parameter moves, or where nothing was measured.
+
+    Examples
+    --------
+    >>> ax = boat.plots.plot_importance(result)  # doctest: +SKIP
+    """
+    seen = view(study)
+    posterior = seen.posterior(rival)
+    name = quantity(posterior.model, node, seen.goal)
+    if posterior.model.sources[name].dims:
+        raise ModelError(
+            f"{name!r} is a vector along {posterior.model.sources[name].dims}; expected one number."
+        )
+    found = importance(posterior, name, seen.context, seen.study.random_seed)
+    low, middle, high = np.clip(quantiles(found.total), 0.0, None)
+    alone = np.clip(np.median(found.alone, axis=0), 0.0, middle)
+    order = np.argsort(middle, kind="stable")
+    ax = one(ax, height=1.2 + 0.34 * len(order))
+    rows = np.arange(len(order))
+    ax.barh(rows, middle[order], color=BLUE, alpha=0.75, height=0.62, label="with the others")
+    ax.barh(rows, alone[order], color=ORANGE, height=0.2, label="alone")
+    error = np.stack([middle - low, high - middle])[:, order]
+    ax.errorbar(middle[order], rows, xerr=error, fmt="none", ecolor=ink(ax), elinewidth=1.1, capsize=3)
+    ax.set_yticks(rows, [found.names[i] for i in order])
+    ax.set(xlabel=f"share of the variance of {on_scale(posterior, name)} over the space", xlim=(0, None))
+    quiet(ax)
+    legend(ax, loc="lower right")
+    return ax
