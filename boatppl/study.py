@@ -10,6 +10,7 @@ import xarray as xr
 
 from boatppl.dag import DAGModel
 from boatppl.datatree import as_dataset, tree
+from boatppl.diagnose import Diagnosis, diagnose
 from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, Evidence, counted, evidence, objectives
 from boatppl.incumbent import Best
 from boatppl.infer import LONG, SHORT, Chains
@@ -351,6 +352,12 @@ class Study:
         fits, known = named_inferences(self.rivals, models), self.evidence()
         found = {name: cross_validate(fit, self.goal, known, self.random_seed) for name, fit in fits.items()}
         return compare(found)
+
+    def diagnose(self) -> Diagnosis:
+        """Say which part of the developer's model is wrong, worst first, each with a number and a remedy
+        (:func:`boatppl.diagnose.diagnose`)."""
+        inference = self.rivals.inference[self.rivals.first]
+        return diagnose(inference, self.goal, self.evidence(), self.random_seed)
 
     def unused(self) -> list[str]:
         """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause

@@ -51,15 +51,16 @@ class Folds:
         """Whether some block was sampled anew without the trial at a place."""
         return any(place in folds.refits for folds in self.blocks)
 
-    def without(self, place: int) -> Posterior:
-        """Return the posterior of the whole model given every trial but the one at a place of ``numbers``."""
+    def without(self, place: int, draws: int | None = None) -> Posterior:
+        """Return the posterior of the whole model given every trial but the one at a place of ``numbers``;
+        all of its draws, or so many."""
         tables = {name: without(node.table, self.numbers[place]) for name, node in self.every.nodes.items()}
         blocks = []
         for index, folds in enumerate(self.blocks):
             fitted = folds.refits.get(place)
             if fitted is None:
                 rng = np.random.default_rng([self.seed, 61, place, index])
-                chosen = resampled(np.exp(folds.log_weights[:, place]), rng)
+                chosen = resampled(np.exp(folds.log_weights[:, place]), rng)[:draws]
                 fitted = taken(folds.block, chosen, self.numbers[place])
             blocks.append(fitted)
         return condition(self.every.model, tables, blocks)
@@ -80,8 +81,11 @@ class Folds:
         return leave_one_out(condition(self.every.model, whole, [block]).nodes[name], block)
 
 
-def fold(every: Posterior, numbers: np.ndarray, seed: int, length: Chains) -> Folds:
-    """Return the folds of a posterior: reweighted, and sampled anew where the diagnostic is too large."""
+def fold(every: Posterior, numbers: np.ndarray, seed: int, length: Chains | None = None) -> Folds:
+    """Return the folds of a posterior: reweighted, and sampled anew where the diagnostic is too large.
+
+    Without a ``length`` of chains nothing is sampled anew.
+    """
     found = []
     for block in every.blocks:
         left = {
@@ -94,6 +98,7 @@ def fold(every: Posterior, numbers: np.ndarray, seed: int, length: Chains) -> Fo
         refits = {
             int(place): _refit(block, numbers[place], seed, length)
             for place in np.flatnonzero(~(k <= acceptable_k(block.draws)))
+            if length is not None
         }
         found.append(BlockFolds(block, left, log_weights, k, refits))
     return Folds(every, numbers, tuple(found), seed)

@@ -1,0 +1,102 @@
+"""Which part of a model is wrong, and what to do about it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.stats import rankdata
+
+from boatppl.diagnose import sentences
+from boatppl.diagnose.attribution import attribution
+from boatppl.diagnose.columns import other_inputs, own_inputs, parent_columns
+from boatppl.diagnose.diagnosis import Diagnosis, Finding
+from boatppl.diagnose.formula import formula_of
+from boatppl.diagnose.judge import FEWEST, judge
+from boatppl.evidence import Evidence
+from boatppl.fit import Inference
+from boatppl.infer import BlockPosterior, Chains
+from boatppl.propagate import NodeDraws, Posterior
+from boatppl.suggest import Goal
+from boatppl.table import measured
+from boatppl.words import ModelError
+
+CHAINS = Chains(draws=150, tune=200, chains=4, target_accept=0.9)  # apart: several modes must be seen
+NATS = 3.5  # of evidence for one cause that was named beforehand; more where there are many
+LITTLE = 0.75  # of the prior's variance (of ranks) that is left of what is not identified
+APART = 0.95  # correlation of two unknowns from which on only a combination of them is known
+
+
+def diagnose(
+    inference: Inference, goal: Goal, known: Evidence, seed: int, length: Chains = CHAINS
+) -> Diagnosis:
+    """Say which part of a model is wrong, worst first.
+
+    Raises
+    ------
+    ModelError
+        For fewer than 8 runs.
+    """
+    if len(known.trials) < FEWEST:
+        raise ModelError(f"a diagnosis needs at least {FEWEST} finished runs; there are {len(known.trials)}.")
+    data = measured(inference.model, known.trials)
+    posterior = inference.posterior(data, length)
+    threshold = NATS + np.log(questions(posterior))
+    findings: list[Finding] = []
+    errors: list[tuple[str, NodeDraws, np.ndarray]] = []
+    unjudged = []
+    for name in posterior.model.nodes:
+        node, block = posterior.nodes[name], _block_of(posterior, name)
+        if len(np.unique(node.table.trials)) < FEWEST:
+            unjudged.append(name)
+            continue
+        formula = formula_of(posterior.model, node, block, seed)
+        parents = parent_columns(node, errors)
+        judged = judge(posterior.model, data, formula, parents, float(threshold))
+        findings += judged.findings
+        errors.append((name, node, judged.errors))
+    findings += _sampling(posterior)
+    findings += _unidentified(posterior, seed, {(f.node, f.what) for f in findings})
+    findings.sort(key=lambda finding: -finding.nats)
+    shares = attribution(posterior, goal, data, known.objective, seed)
+    return Diagnosis(goal.name, tuple(findings), shares, tuple(unjudged))
+
+
+def questions(posterior: Posterior) -> int:
+    """Return how many causes are asked for: the more, the more evidence each of them needs."""
+    model = posterior.model
+    return sum(len(own_inputs(model, name)) + len(other_inputs(model, name)) + 4 for name in posterior.nodes)
+
+
+def _block_of(posterior: Posterior, name: str) -> BlockPosterior:
+    return next(b for b in posterior.blocks if name in [node.name for node in b.density.block.nodes])
+
+
+def _sampling(posterior: Posterior) -> Iterator[Finding]:
+    for block in posterior.blocks:
+        if not block.verdict.good:
+            yield sentences.sampler_trouble(block.density.block.nodes[0].name, block)
+
+
+def _unidentified(posterior: Posterior, seed: int, said: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Yield the developer's unknowns of which the posterior is the prior, alone or in pairs."""
+    model = posterior.model
+    for name, node in posterior.nodes.items():
+        block = _block_of(posterior, name)
+        if not block.verdict.good or node.graph.node.standardised or not len(node.table):
+            continue
+        formula = formula_of(model, node, block, seed)
+        ranks = [
+            np.searchsorted(np.sort(formula.prior[:, i]), formula.posterior[:, i]) / len(formula.prior)
+            for i in range(len(formula.labels))
+        ]
+        kept = [12.0 * float(np.var(rank)) for rank in ranks]
+        loose = [i for i, share in enumerate(kept) if share > LITTLE]
+        for i in loose:
+            if (name, formula.labels[i]) not in said:
+                yield sentences.unidentified(name, formula.labels[i], min(kept[i], 1.0), None)
+        for i in range(len(ranks)):
+            for j in range(i):
+                if {i, j} & set(loose) or min(kept[i], kept[j]) < 0.1:
+                    continue
+                correlation = float(np.corrcoef(rankdata(ranks[i]), rankdata(ranks[j]))[0, 1])
+                if abs(correlation) > APART:
+                    yield sentences.unidentified(name, formula.labels[j], correlation, formula.labels[i])

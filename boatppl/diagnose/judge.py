@@ -1,0 +1,241 @@
+"""One node judged: what explains the error of its formula, one cause after the other."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from boatppl.diagnose import columns, sentences
+from boatppl.diagnose.components import (
+    DEGREES,
+    Base,
+    base,
+    beside,
+    gain,
+    heavy_tails,
+    left_out,
+    linear,
+    scaled,
+    smooth,
+    uneven,
+    with_component,
+    with_noise,
+)
+from boatppl.diagnose.diagnosis import Finding
+from boatppl.diagnose.formula import Formula, conflict
+from boatppl.graph import DAG
+from boatppl.propagate import NodeDraws
+from boatppl.table import Measured
+
+FEWEST = 8  # rows of a node that can be judged
+STEPS = 4  # causes that one node may have
+SMALL = 0.1  # share of the variance below which a residual is what residuals are for
+
+
+@dataclass(frozen=True, eq=False)
+class Cause:
+    """One possible cause: its evidence, the covariance with it, and how to say it (None: not worth it)."""
+
+    nats: float
+    known: Base
+    say: Callable[[], Finding | None]
+    key: tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A node's findings, and its error at each row, standardised, given all other rows ``(row,)``."""
+
+    findings: list[Finding]
+    errors: np.ndarray
+
+
+def judge(
+    model: DAG,
+    data: Measured,
+    formula: Formula,
+    parents: Mapping[str, np.ndarray],
+    threshold: float,
+) -> Judged:
+    """Explain the error of a node's formula step by step, the cause with the most evidence first.
+
+    The formula is fitted freely, so that its priors are not blamed for its shape nor its shape for them;
+    whether the priors allow that fit is asked at the end. ``parents``: parent -> its own error ``(row,)``.
+    """
+    node = formula.node
+    name, D = node.graph.name, noise_shape(node)
+    theta = formula.fit(np.diag(1.0 / D))
+    known = base(D, formula.slopes(theta))
+    Ks = _components(model, data, node, parents)
+    findings: list[Finding] = []
+    done: set[tuple[str, str]] = set()
+    if node.graph.node.standardised:  # it has no formula: its residual is expected to explain
+        known, done = _with_residual(known, formula, theta, Ks)
+    for _ in range(STEPS):
+        residual = node.table.y - formula.mean(theta[None])[0]
+        causes = [c for c in _causes(model, formula, known, residual, theta, Ks) if c.key not in done]
+        best = max(causes, key=lambda cause: cause.nats, default=None)
+        if best is None or best.nats < threshold:
+            break
+        finding = best.say()
+        findings += [finding] if finding is not None else []
+        done |= {best.key}
+        theta = formula.fit(np.linalg.inv(np.linalg.cholesky(best.known.C)), theta)
+        known = replace(best.known, Q=beside(formula.slopes(theta)))
+    residual = node.table.y - formula.mean(theta[None])[0]
+    findings += _conflicts(name, formula, theta, known, residual, threshold)
+    return Judged(findings, left_out(known, residual))
+
+
+def noise_shape(node: NodeDraws) -> np.ndarray:
+    """Return the noise's relative deviation at each row ``(row,)``, as the posterior has it."""
+    table = node.table
+    wires = {key: value[None] for key, value in table.wires.items()}
+    _, noise = node.graph.evaluator(node.variables, wires, table.rows.elements, len(table))
+    D = np.broadcast_to(noise, (len(noise), len(table))).mean(axis=0)
+    return np.asarray(D / np.exp(np.log(D).mean()))
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """A possible component: cause, what it is along, its columns ``(row, column)`` and covariance."""
+
+    cause: str
+    what: str
+    columns: np.ndarray
+    K: np.ndarray
+
+
+def _components(
+    model: DAG, data: Measured, node: NodeDraws, parents: Mapping[str, np.ndarray]
+) -> list[Component]:
+    """Return every component that a node's error may have."""
+    name, found = node.graph.name, []
+    own = {what: columns.column(model, data, node, what) for what in columns.own_inputs(model, name)}
+    there = {what: each for what, each in own.items() if each is not None}
+    found += [Component("formula", what, each, smooth(each)) for what, each in there.items()]
+    if len(there) > 1:
+        together = np.concatenate(list(there.values()), axis=1)
+        found.append(Component("formula", "", together, smooth(together / np.sqrt(len(there)))))
+    for what in columns.other_inputs(model, name):
+        each = columns.column(model, data, node, what)
+        if each is not None:
+            found.append(Component("missing edge", what, each, smooth(each)))
+    for dim in node.graph.node.over:
+        each = columns.element_columns(node, dim, model.sizes[dim])
+        found.append(Component("missing edge", dim, each, smooth(each)))
+    for what, error in parents.items():
+        if what in own:
+            found.append(Component("parent error", what, error[:, None], linear(error)))
+    order = node.table.trials.astype(float)
+    order = (order - order.min()) / max(np.ptp(order), 1.0)
+    found.append(Component("drift", "time", order[:, None], smooth(order[:, None])))
+    return found
+
+
+def _causes(
+    model: DAG,
+    formula: Formula,
+    known: Base,
+    residual: np.ndarray,
+    theta: np.ndarray,
+    components: list[Component],
+) -> list[Cause]:
+    """Return every possible cause of a residual ``(row,)`` with its evidence."""
+    node = formula.node
+    name, y = node.graph.name, node.table.y
+    found = []
+    gains: dict[str, float] = {}
+    for component in components:
+        K = scaled(component.K, known.Q)
+        nats, variance = gain(known, residual, K)
+        gains[component.what] = nats if component.cause == "formula" else -np.inf
+        wider = with_component(known, K, variance)
+
+        def say(component: Component = component, nats: float = nats, K: np.ndarray = variance * K,
+                wider: Base = wider) -> Finding | None:  # fmt: skip
+            effect = K @ (wider.Q @ np.linalg.solve(wider.Q.T @ wider.C @ wider.Q, wider.Q.T @ residual))
+            return _said(model, name, component, components, gains, effect, y, nats)
+
+        found.append(Cause(nats, wider, say, (component.cause, component.what)))
+    if not node.graph.node.noise_arguments:
+        fitted = formula.mean(theta[None])[0]
+        nats, slope = uneven(known, residual, fitted)
+        at = (fitted - fitted.mean()) / (np.std(fitted) or 1.0)
+        other = with_noise(known, known.D * np.exp(slope * at))
+        transform = node.graph.node.transform
+        found.append(
+            Cause(nats, other, lambda: sentences.uneven_noise(name, slope, transform, nats), ("noise", ""))
+        )
+    if not node.graph.node.robust:
+        errors = left_out(known, residual)
+        tails, scale = heavy_tails(errors)
+        wide = known.D * np.sqrt((DEGREES + (errors / scale) ** 2) / (DEGREES + 1.0))
+        trials = node.table.trials
+        found.append(
+            Cause(
+                tails,
+                with_noise(known, wide),
+                lambda: sentences.outliers(name, errors, trials, tails),
+                ("outliers", ""),
+            )
+        )
+    return found
+
+
+def _said(
+    model: DAG,
+    name: str,
+    component: Component,
+    components: list[Component],
+    gains: Mapping[str, float],
+    effect: np.ndarray,
+    y: np.ndarray,
+    nats: float,
+) -> Finding | None:
+    """Return a component's finding; None for a residual that is small enough to be one."""
+    share = float(min(np.var(effect) / np.var(y), 1.0))
+    what, at = component.what, component.columns
+    if component.cause == "formula":
+        if share < SMALL:
+            return None
+        if not what:
+            single = (each for each in components if each.cause == "formula" and each.what)
+            best = max(single, key=lambda each: gains[each.what])
+            what, at = best.what, best.columns
+        where, used = columns.where_largest(at, effect), columns.in_formula(model, name, what)
+        return sentences.formula_lacks(name, what, share, where, used, nats)
+    if component.cause == "missing edge":
+        return sentences.missing_edge(name, what, share, columns.where_largest(at, effect), nats)
+    if component.cause == "parent error":
+        return sentences.parent_error(name, what, share, nats)
+    return sentences.drift(name, share, nats)
+
+
+def _with_residual(
+    known: Base, formula: Formula, theta: np.ndarray, components: list[Component]
+) -> tuple[Base, set[tuple[str, str]]]:
+    """Return the covariance with the node's own residual in it, and the causes that it stands for."""
+    own = [component for component in components if component.cause == "formula"]
+    residual = formula.node.table.y - formula.mean(theta[None])[0]
+    found = [(gain(known, residual, scaled(each.K, known.Q)), each) for each in own]
+    if found:
+        (_, variance), best = max(found, key=lambda pair: pair[0][0])
+        known = with_component(known, scaled(best.K, known.Q), variance)
+    return known, {(each.cause, each.what) for each in own}
+
+
+def _conflicts(
+    name: str, formula: Formula, theta: np.ndarray, known: Base, residual: np.ndarray, threshold: float
+) -> list[Finding]:
+    """Return the prior that keeps the formula from fitting, if one does."""
+    if not len(theta):
+        return []
+    root = np.linalg.inv(np.linalg.cholesky(known.C)) / np.sqrt(max(known.variance(residual), 1e-300))
+    found = conflict(formula, theta, root, len(residual))
+    if found is None or found.nats < threshold:
+        return []
+    column = formula.posterior[:, formula.labels.index(found.label)]
+    width = 0.05 * (found.high - found.low)
+    near = column > found.high - width if found.wanted > found.high else column < found.low + width
+    return [sentences.prior_in_the_way(name, found, float(near.mean()))]
