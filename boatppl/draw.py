@@ -54,8 +54,12 @@ def formula(part: Node | Derived | Shared) -> str:
 
 
 def residual(model: DAG, name: str) -> str:
-    """Return the residual as ``+ GP(young_mb, survivor_ratio)``; nothing for a purely parametric node."""
-    return f"+ GP({', '.join(model.inputs_of(name))})" if model.inputs_of(name) else ""
+    """Return the residual as ``+ GP(young_mb, survivor_ratio)``, nothing for a purely parametric node; that
+    it is missing where a node that may have one has nothing that it could be a function of."""
+    if model.inputs_of(name):
+        return f"+ GP({', '.join(model.inputs_of(name))})"
+    part = model.parts[name]
+    return "(no residual: no inputs)" if isinstance(part, Node) and part.residual is not None else ""
 
 
 def priors(model: DAG, name: str) -> list[str]:

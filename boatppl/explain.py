@@ -1,6 +1,6 @@
 """What a posterior says to a person: what was learned, what the residual adds, which values are as good."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from boatppl.graph import DAG
 from boatppl.node import Node
 from boatppl.propagate import NodeDraws, Posterior
-from boatppl.space import Space
+from boatppl.space import Simplex, Space
 from boatppl.suggest import Goal
 
 TOLERANCE = 0.05  # of the objective: a loss below it is none
@@ -95,7 +95,8 @@ def variance_shares(node: NodeDraws) -> Variance | None:
 class AsGood:
     """The values of one parameter that are as good as the best one's, the others held.
 
-    ``values`` are the best value and neighbours of it in their order (any levels of a categorical); ``all``
+    ``values`` are the best value and neighbours of it in their order (any levels of a categorical); of a
+    simplex the smallest and the largest share of every element, the others in their proportions. ``all``
     tells that they are all there are: the parameter does not matter here.
     """
 
@@ -108,11 +109,12 @@ def as_good(
     goal: Goal,
     best: Mapping[str, Any],
     noise_free: Callable[[np.ndarray], np.ndarray],
+    tolerance: float = TOLERANCE,
 ) -> dict[str, AsGood]:
     """Return for every parameter that moves in the best configuration which of its values are as good.
 
     A value is as good where the posterior is at least ``SURE`` that the noise-free objective there loses at
-    most ``TOLERANCE`` (of its size) against the best. What the posterior does not know is not called as good.
+    most ``tolerance`` (of its size) against the best. What the posterior does not know is not called as good.
 
     Parameters
     ----------
@@ -122,25 +124,68 @@ def as_good(
     """
     [centre] = space.encode([best])
     active = [name for name in space.slices if space.active(centre[None], name)[0]]
-    single = [name for name in active if space.slices[name].stop - space.slices[name].start == 1]
-    count = max(5, min(FINEST, ROWS // max(len(single), 1)))
-    ladders = {name: _ladder(space, name, centre, count) for name in single}
-    rows = np.concatenate([centre[None], *ladders.values()])
+    whole = {name: p for name in active if isinstance(p := space.parameters[name], Simplex)}
+    lines = len(active) - len(whole) + sum(simplex.n for simplex in whole.values())
+    count = max(5, min(FINEST, ROWS // max(lines, 1)))
+    ladders = {name: [_ladder(space, name, centre, count)] for name in active if name not in whole}
+    ladders |= {name: _shares_ladders(space, name, best, count) for name in whole}
+    rows = np.concatenate([centre[None], *(ladder for several in ladders.values() for ladder in several)])
     draws = noise_free(rows)
     loss = goal.sign * (draws - draws[:, :1]) / abs(np.nanmedian(draws[:, 0]))
-    good = (np.mean(loss <= TOLERANCE, axis=0) >= SURE) & space.feasible(rows)
+    good = (np.mean(loss <= tolerance, axis=0) >= SURE) & space.feasible(rows)
     found, first = {}, 1
-    for name, ladder in ladders.items():
-        column = space.slices[name].start
-        here = int(np.argmin(np.abs(ladder[:, column] - centre[column])))
-        mine = good[first : first + len(ladder)]
-        mine[here], first = True, first + len(ladder)
-        chosen = np.flatnonzero(mine) if space.parameters[name].columns > 1 else _around(mine, here)
-        if len(chosen) < 3 and len(ladder) < (space.parameters[name].levels or np.inf):
-            chosen = np.array([here])  # the next place of a coarse ladder is no range
-        values = [configuration[name] for configuration in space.decode(ladder[chosen])]
-        found[name] = AsGood(tuple(values), bool(mine.all()) and len(ladder) > 1)
+    for name, several in ladders.items():
+        mine = []
+        for ladder in several:
+            mine.append(good[first : first + len(ladder)])
+            first += len(ladder)
+        kept = _good_shares if name in whole else _good_values
+        found[name] = kept(space, name, centre, several, mine)
     return found
+
+
+def _good_values(
+    space: Space, name: str, centre: np.ndarray, ladders: Sequence[np.ndarray], good: Sequence[np.ndarray]
+) -> AsGood:
+    """Return the values of a ladder ``(value, coordinate)`` that are good ``(value,)``, around the best."""
+    [ladder], [mine], column = ladders, good, space.slices[name].start
+    here = int(np.argmin(np.abs(ladder[:, column] - centre[column])))
+    mine[here] = True
+    chosen = np.flatnonzero(mine) if space.parameters[name].columns > 1 else _around(mine, here)
+    if len(chosen) < 3 and len(ladder) < (space.parameters[name].levels or np.inf):
+        chosen = np.array([here])  # the next place of a coarse ladder is no range
+    values = [configuration[name] for configuration in space.decode(ladder[chosen])]
+    return AsGood(tuple(values), bool(mine.all()) and len(ladder) > 1)
+
+
+def _good_shares(
+    space: Space, name: str, centre: np.ndarray, ladders: Sequence[np.ndarray], good: Sequence[np.ndarray]
+) -> AsGood:
+    """Return the smallest and largest good share of every element, from a ladder for each."""
+    [best] = space.decode(centre[None])
+    low, high = list(best[name]), list(best[name])
+    for element, (ladder, mine) in enumerate(zip(ladders, good, strict=True)):
+        share = np.array([configuration[name][element] for configuration in space.decode(ladder)])
+        here = int(np.argmin(np.abs(share - best[name][element])))
+        mine[here] = True
+        chosen = _around(mine, here)
+        low[element], high[element] = float(share[chosen[0]]), float(share[chosen[-1]])
+    every = all(mine.all() for mine in good)
+    return AsGood((low, high) if low != high else (best[name],), every)
+
+
+def _shares_ladders(space: Space, name: str, best: Mapping[str, Any], count: int) -> list[np.ndarray]:
+    """Return for every element of a simplex the rows ``(value, coordinate)`` of its share from 0 to 1 in
+    order, what is left divided among the others as in the best."""
+    shares = np.array(best[name])
+    ladders = []
+    for element in range(len(shares)):
+        others = np.delete(shares, element)
+        others = others / others.sum() if others.sum() > 0 else np.full(len(others), 1.0 / len(others))
+        places = np.unique([*np.linspace(0, 1, count), shares[element]])
+        values = [np.insert(others * (1.0 - place), element, place) for place in places]
+        ladders.append(space.encode([{**best, name: list(value / value.sum())} for value in values]))
+    return ladders
 
 
 def _ladder(space: Space, name: str, centre: np.ndarray, count: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from numbers import Real
 from typing import Any
 
 from boatppl.command import Command
@@ -18,7 +19,7 @@ from boatppl.runner import Outcome, run_callable
 from boatppl.space import Space
 from boatppl.study import Study
 from boatppl.trial import MeasurementError, State, Trial
-from boatppl.words import ModelError, check_count
+from boatppl.words import ModelError, check_count, check_flag
 
 Callback = Callable[[Study, Trial], None]
 
@@ -103,6 +104,9 @@ def optimize(
         check_count("n_trials", n_trials, least=1)
     check_count("confirm", confirm, least=0)
     check_count("control_every", control_every, least=0)
+    for option, value in {"isolate": isolate, "overlap": overlap, "progress": progress}.items():
+        check_flag(f"{option}=", value)
+    _check_callables(callbacks, context)
     if n_trials is None and budget is None:
         raise ModelError("say how long to tune: n_trials=20, budget='30min', or both.")
     limit = None if budget is None else seconds_of(budget)
@@ -128,6 +132,20 @@ def optimize(
             loop.confirm(confirm)
         display.close(stopped)
     return Result(study, stopped)
+
+
+def _check_callables(callbacks: object, context: object) -> None:
+    """Raise a ModelError unless these are what :func:`optimize` says they are."""
+    if not isinstance(callbacks, list | tuple) or not all(callable(callback) for callback in callbacks):
+        raise ModelError(
+            "callbacks= is a list of functions, each called with the study and a finished trial, such as "
+            f"callbacks=[lambda study, trial: print(trial)]; got {callbacks!r}."
+        )
+    if not (context is None or isinstance(context, Mapping) or callable(context)):
+        raise ModelError(
+            "context= is a dict with the value of every context variable, or a function that returns one; "
+            f"got {context!r}."
+        )
 
 
 INTERRUPTED = "interrupted"
@@ -241,11 +259,18 @@ def seconds_of(budget: str | float | timedelta) -> float:
     >>> seconds_of("30min"), seconds_of("1.5h"), seconds_of(90)
     (1800.0, 5400.0, 90.0)
     """
+    seconds = math.nan
     if isinstance(budget, timedelta):
-        return budget.total_seconds()
-    if isinstance(budget, int | float) and not isinstance(budget, bool) and 0 < budget < math.inf:
-        return float(budget)
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]+)\s*", budget) if isinstance(budget, str) else None
-    if match is None or match[2] not in UNITS or match[1].count(".") > 1 or not float(match[1]) > 0:
-        raise ModelError(f"budget= is seconds or text such as '90s', '30min' or '2h'; got {budget!r}.")
-    return float(match[1]) * UNITS[match[2]]
+        seconds = budget.total_seconds()
+    elif isinstance(budget, Real) and not isinstance(budget, bool):
+        seconds = float(budget)
+    elif isinstance(budget, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]+)\s*", budget)
+        if match is not None and match[2] in UNITS:
+            seconds = float(match[1]) * UNITS[match[2]]
+    if not 0 < seconds < math.inf:
+        raise ModelError(
+            "budget= is seconds above 0, a timedelta, or text such as '90s', '30min' or '2h'; got "
+            f"{budget!r}. Without a limit in time, say n_trials= alone."
+        )
+    return seconds

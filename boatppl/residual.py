@@ -61,6 +61,16 @@ class GP:
         object.__setattr__(self, "lengthscale", lengthscale)
         object.__setattr__(self, "amplitude", amplitude)
 
+    @property
+    def is_described(self) -> bool:
+        """Whether anything was said of it: ``GP()`` says nothing and is every node's default."""
+        return not (
+            self.inputs is None
+            and self.kernel == KERNELS[0]
+            and self.lengthscale is None
+            and self.amplitude is None
+        )
+
 
 def check_prior(option: str, prior: Any) -> None:
     """Raise a ModelError unless ``prior`` is None or an unregistered, continuous PyMC distribution."""

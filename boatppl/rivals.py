@@ -191,10 +191,11 @@ def rivals_of(
         )
     if isinstance(model, DAGModel):
         model = {"structured": model}
-    elif not isinstance(model, Mapping):
+    elif isinstance(model, list | tuple):
         model = {f"model {i + 1}": item for i, item in enumerate(model)}
-    if not model or not all(isinstance(item, DAGModel) for item in model.values()):
-        raise ModelError(f"a study takes a Space, a DAGModel or several; got {model!r}.")
+    known = isinstance(model, Mapping) and all(isinstance(item, DAGModel) for item in model.values())
+    if not model or not known:
+        raise ModelError(f"a study takes a Space, a DAGModel, or a list or dict of those; got {model!r}.")
     first = next(iter(model.values()))
     if any(item.space != first.space for item in model.values()):
         raise ModelError("rival models must have the same space; build them over one Space.")

@@ -130,6 +130,8 @@ class Storage:
     ":func:`open_storage`."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        if not (path is None or isinstance(path, str | os.PathLike)):
+            raise StorageError(f"storage= is the path of a file, such as 'study.db', or None; got {path!r}.")
         self.path = None if path is None else Path(path).expanduser().absolute()
         self._lock = threading.RLock()
         self._process = os.getpid()

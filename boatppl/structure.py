@@ -119,7 +119,14 @@ class Structure:
             return ()
         wanted = node.residual.inputs
         names = self.origins(node.arguments) if wanted is None else wanted
-        return tuple(name for name in names if self._varies(name, node.over))
+        found = tuple(name for name in names if self._varies(name, node.over))
+        if not found and node.residual.is_described:
+            raise ModelError(
+                f"residual= of {node!r} has nothing that it could be a function of: expected an input that "
+                f"differs between runs, got {listed(names) or 'no arguments'}. Name parameters, contexts or "
+                "nodes: boat.GP(inputs=[...]); or leave residual= out."
+            )
+        return found
 
     def _varies(self, name: str, over: tuple[str, ...]) -> bool:
         source = self.sources[name]

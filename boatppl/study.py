@@ -25,7 +25,7 @@ from boatppl.suggest import ACQUISITIONS, Goal
 from boatppl.table import check_domain, shape_of
 from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
 from boatppl.validate import Comparison, CrossValidation, compare, cross_validate, named_inferences
-from boatppl.words import ModelError, check_count, expected_one_of, listed
+from boatppl.words import ModelError, check_count, check_flag, expected_one_of, listed
 
 
 class Study:
@@ -82,6 +82,9 @@ class Study:
         if acquisition not in ACQUISITIONS:
             raise ModelError(f"acquisition= is {expected_one_of(ACQUISITIONS, acquisition)}.")
         self.acquisition = acquisition
+        check_flag("hedge=", hedge)
+        if not isinstance(name, str) or not name:
+            raise ModelError(f"name= is the study's name in its file, a text such as 'study'; got {name!r}.")
         if random_seed is not None:
             check_count("random_seed", random_seed, least=0)
         self.generic = isinstance(model, Space)
@@ -193,6 +196,8 @@ class Study:
     def _asked(self, trial: Trial) -> Trial:
         """The trial of this number as it was handed out: a told trial's configuration is never taken on
         trust."""
+        if not isinstance(trial, Trial):
+            raise ModelError(f"expected a trial that study.ask() gave; got {trial!r}.")
         self.log.refresh()
         known = self.trials[trial.number]
         if known.configuration != trial.configuration:
@@ -281,6 +286,10 @@ class Study:
         variation averaged out within each draw. Draws are joint over configurations, so differences between
         them are meaningful.
         """
+        if not isinstance(configurations, Sequence | Mapping) or isinstance(configurations, str):
+            raise ModelError(
+                f"predict takes a configuration (a dict) or a list of them; got {configurations!r}."
+            )
         rows = [configurations] if isinstance(configurations, Mapping) else list(configurations)
         unit = self.space.encode([self.space.validate(row, strict=False) for row in rows])
         known = self.space.validate_context(context)
@@ -297,6 +306,8 @@ class Study:
     ) -> xr.DataTree:
         """Sample the posterior given every measurement so far, and return it as one tree with a child per
         node."""
+        for option, value in {"draws": draws, "tune": tune, "chains": chains}.items():
+            check_count(option, value, least=1)
         length = Chains(draws, tune, chains)
         return tree(self._posterior(length), self.random_seed)
 

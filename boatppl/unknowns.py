@@ -31,7 +31,7 @@ def admit(graph: Graph, model: pm.Model, known: Iterable[str], wiring: Wiring) -
     part = graph.part
     fresh = [variable for name, variable in model.named_vars.items() if name not in set(known)]
     for variable in fresh:
-        _check_name(part, variable)
+        _check_name(part, variable, wiring)
         if variable in model.deterministics:
             if wiring.dependencies([variable]):
                 model.deterministics.remove(variable)
@@ -51,7 +51,7 @@ def admit(graph: Graph, model: pm.Model, known: Iterable[str], wiring: Wiring) -
     return tuple(variable.name for variable in unknowns)
 
 
-def _check_name(part: Node | Derived | Shared, variable: TensorVariable) -> None:
+def _check_name(part: Node | Derived | Shared, variable: TensorVariable, wiring: Wiring) -> None:
     name = variable.name.rpartition("::")[2]
     taken = {*RESERVED, part.name} if isinstance(part, Node) else set(RESERVED)
     if isinstance(part, Node):
@@ -61,6 +61,13 @@ def _check_name(part: Node | Derived | Shared, variable: TensorVariable) -> None
         raise ModelError(
             f"{part!r} has a variable called {name!r}, which is the name of the node itself, of its "
             "residual or noise, or of an axis of the posterior: rename it."
+        )
+    other = wiring.sources.get(name)
+    ours = isinstance(part, Node) and part.standardised  # the level of a generic node is nobody's name
+    if other is not None and other.name != part.name and not ours:
+        raise ModelError(
+            f"{part!r} has a variable called {name!r}, which is a {other.kind} of this model: every name has "
+            f"one meaning. Rename the variable, or take {name!r} as an argument if that is what it is."
         )
 
 

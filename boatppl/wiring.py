@@ -17,7 +17,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from boatppl.node import Derived, Node, Shared
 from boatppl.source import compared
-from boatppl.words import ModelError, expected_one_of
+from boatppl.words import ModelError, nearest
 
 
 class Key(NamedTuple):
@@ -30,18 +30,32 @@ class Key(NamedTuple):
 class Codes:
     """The constants of a categorical: ``gc.codes.g1``, or ``gc.codes["g1"]`` for any choice."""
 
-    def __init__(self, codes: Mapping[Any, float]) -> None:
-        self._codes = dict(codes)
+    def __init__(self, wire: str, codes: Mapping[Any, float]) -> None:
+        self._wire, self._codes = wire, dict(codes)
 
     def __getitem__(self, choice: Any) -> float:
         if choice not in self._codes:
-            raise ModelError(f"a code is {expected_one_of(self._codes, choice)}")
+            raise ModelError(self._unknown(choice))
         return self._codes[choice]
 
     def __getattr__(self, choice: str) -> float:
         if choice.startswith("_"):
             raise AttributeError(choice)
-        return self[choice]
+        if choice not in self._codes:
+            raise AttributeError(self._unknown(choice))
+        return self._codes[choice]
+
+    def __dir__(self) -> list[str]:
+        return [choice for choice in self._codes if isinstance(choice, str) and choice.isidentifier()]
+
+    def _unknown(self, choice: Any) -> str:
+        if not self._codes:
+            return f"{self._wire!r} has no codes: it arrives as a number, as in pt.eq({self._wire}, 4)."
+        names = [str(code) for code in self._codes]
+        hint = nearest(str(choice), names, cutoff=0.4)  # codes are short
+        return (
+            f"a code of {self._wire!r} is one of {', '.join(map(repr, self._codes))}; got {choice!r}.{hint}"
+        )
 
 
 class Wire(TensorVariable):
@@ -115,7 +129,7 @@ class Wiring:
         if key not in self.placeholders:
             source = self.sources[key.name]
             wire = Wire(pt.TensorType("float64", shape=self.shape(key)), None, None, name=key.name)
-            wire.codes = Codes(source.codes)
+            wire.codes = Codes(key.name, source.codes)
             self.placeholders[key] = wire
         return self.placeholders[key]
 

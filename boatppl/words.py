@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class ModelError(ValueError):
@@ -29,5 +30,11 @@ def expected_one_of(known: Iterable[object], got: object) -> str:
 
 def check_count(option: str, value: object, *, least: int) -> None:
     """Raise a ModelError unless ``value`` is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ModelError(f"{option} is a whole number of at least {least}; got {value!r}.")
+
+
+def check_flag(option: str, value: object) -> None:
+    """Raise a ModelError unless ``value`` is True or False."""
+    if not isinstance(value, bool):
+        raise ModelError(f"{option} is True or False; got {value!r}.")

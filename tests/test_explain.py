@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -5,6 +7,7 @@ import pytest
 import boatppl as boat
 from boatppl.explain import AsGood, as_good, learned, variance_shares
 from boatppl.result import findings
+from boatppl.result.sentences import alternatives
 from boatppl.suggest import Goal
 
 SPACE = boat.Space(x=boat.Float(1, 20, log=True, default=2.0))
@@ -143,7 +146,24 @@ def test_values_that_lose_under_five_percent_are_as_good():
     assert found["width"].values[-1] == pytest.approx(7.5, abs=0.45)
     assert found["mode"] == AsGood(("fast", "quick"), False)
     assert found["idle"] == AsGood((False, True), True)
-    assert found.keys() == {"width", "count", "mode", "idle"}  # depth is inactive, a simplex has no order
+    assert found["share"].all
+    assert found.keys() == {"width", "count", "mode", "idle", "share"}  # depth is inactive
+
+
+def test_shares_that_are_as_good_are_a_range_for_each():
+    best = {**WIDE.default, "share": [0.5, 0.3, 0.2]}
+
+    def noise_free(unit):
+        return 100 + 50 * np.array([[abs(row["share"][0] - 0.5) for row in WIDE.decode(unit)]])
+
+    low, high = as_good(WIDE, Goal("cost"), best, noise_free)["share"].values
+    assert (low[0], high[0]) == pytest.approx((0.4, 0.6), abs=0.05)  # each 0.1 of the first share loses 5 %
+    # the others take what is left in proportion, so the first moves with them
+    assert low[1] == pytest.approx(0.3 - 0.1 * 0.7 / 0.5, abs=0.05)
+    assert high[2] == pytest.approx(0.2 + 0.1 * 0.8 / 0.5, abs=0.05)
+    assert not as_good(WIDE, Goal("cost"), best, noise_free)["share"].all
+    text = alternatives(best["share"], as_good(WIDE, Goal("cost"), best, noise_free)["share"])
+    assert re.fullmatch(r"0\.4\d*-0\.\d+, 0\.1\d*-0\.\d+, 0\.0\d*-0\.\d+", text)
 
 
 def test_what_is_not_known_is_not_called_as_good():

@@ -104,10 +104,59 @@ def test_budgets(text, seconds):
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["soon", "10 parsecs", 0, -1, True, None])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "soon", "10 parsecs", "inf", ".s", "-5s", "1e3s", 0, -1, True, None, [1], math.inf, math.nan,
+        timedelta(seconds=-1), f"{'9' * 400}s",
+    ],
+)  # fmt: skip
 def test_what_is_no_budget_is_a_sentence(text):
-    with pytest.raises(boat.ModelError, match="30min"):
+    with pytest.raises(boat.ModelError, match=r"'30min' or '2h'; got .* n_trials="):
         seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"n_trials": 0}, "n_trials is a whole number of at least 1; got 0"),
+        ({"n_trials": -3}, "n_trials is a whole number of at least 1; got -3"),
+        ({"n_trials": 2.5}, "n_trials is a whole number of at least 1; got 2.5"),
+        ({"callbacks": print}, r"callbacks= is a list of functions.*; got <built-in function print>"),
+        ({"callbacks": [3]}, r"callbacks= is a list of functions.*; got \[3\]"),
+        ({"callbacks": None}, "callbacks= is a list of functions.*; got None"),
+        ({"context": 3}, "context= is a dict with the value of every context variable.*; got 3"),
+        ({"isolate": "yes"}, "isolate= is True or False; got 'yes'"),
+        ({"overlap": 1}, "overlap= is True or False; got 1"),
+        ({"hedge": "no"}, "hedge= is True or False; got 'no'"),
+        ({"progress": "bar"}, "progress= is True or False; got 'bar'"),
+        ({"name": 3}, "name= is the study's name in its file, a text.*; got 3"),
+        ({"timeout": "5s"}, "timeout is a positive number of seconds; got '5s'"),
+        ({"minimize": 3}, "minimize='...'"),
+    ],
+)
+def test_every_option_of_a_wrong_kind_is_a_sentence_before_any_run(options, sentence):
+    ran = []
+    with pytest.raises(ValueError, match=sentence):
+        boat.optimize(ran.append, SPACE, **{**quiet(), "n_trials": 1, **options})
+    assert not ran
+
+
+@pytest.mark.parametrize("model", [None, 3, "space", [], {"a": 3}])
+def test_what_is_no_model_is_a_sentence(model):
+    with pytest.raises(boat.ModelError, match="a study takes a Space, a DAGModel, or a list or dict of"):
+        boat.optimize(run, model, n_trials=1, **quiet())
+
+
+def test_a_store_that_is_no_path_and_a_context_that_is_no_dict_are_sentences():
+    with pytest.raises(boat.StorageError, match=r"storage= is the path of a file.*; got 3"):
+        boat.Study(SPACE, minimize="loss", storage=3)
+    with pytest.raises(TypeError, match=r"a context is a dict such as .*, got 3"):
+        boat.optimize(run, SPACE, n_trials=1, context=lambda: 3, **quiet())
+
+
+def test_counts_of_numpy_are_counts():
+    assert len(boat.optimize(run, SPACE, n_trials=np.int64(1), **quiet()).trials) == 1
 
 
 def test_no_budget_at_all_is_refused():

@@ -6,6 +6,13 @@ import pytest
 from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space
 
 CONSTRUCTION = {
+    "Float: the range from 1e-300 to 1e.300 is too wide to compute with.*Use another unit": lambda: Float(
+        1e-300, 1e300
+    ),
+    "Float: .* is too wide to compute with, expected bounds within 1e.100 and above 1e-100": lambda: Float(
+        1e-300, 1, log=True
+    ),
+    "Float: .* is narrower than the 12 digits.*difference from its middle": lambda: Float(1e9, 1e9 + 1e-5),
     "low must be below high, got low=5 and high=1.*space.fix": lambda: Float(5, 1),
     "Integer: low must be below high, got low=3 and high=3": lambda: Integer(3, 3),
     "Context: low must be below high": lambda: Context(3, 3),

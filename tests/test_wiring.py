@@ -82,8 +82,27 @@ def test_an_unknown_code_names_the_nearest():
     def seconds(gc):
         return gc.codes.g2
 
-    with pytest.raises(boat.ModelError, match=r"a code is one of 'serial', 'g1', 'g1-new'; got 'g2'"):
+    def otherwise(gc):
+        return gc.codes["g1_new"]
+
+    def number(young_mb):
+        return young_mb.codes.g1
+
+    with pytest.raises(AttributeError, match=r"a code of 'gc' is one of .* got 'g2'. Did you mean 'g1'\?"):
         model(seconds)
+    with pytest.raises(boat.ModelError, match=r"got 'g1_new'. Did you mean 'g1-new'\?"):
+        model(otherwise)
+    with pytest.raises(AttributeError, match=r"'young_mb' has no codes: it arrives as a number"):
+        model(number)
+
+
+def test_codes_can_be_asked_for_and_listed():
+    def seconds(gc):
+        assert dir(gc.codes) == ["g1", "serial"]  # what is no identifier is reached by its text
+        assert not hasattr(gc.codes, "z")
+        return gc
+
+    assert list(model(seconds)) == ["seconds"]
 
 
 # -- mistakes, before any trial -----------------------------------------------------------
@@ -425,3 +444,47 @@ def test_a_derived_quantity_has_no_unknowns():
 
     with pytest.raises(boat.ModelError, match=r"derived eden\(young_mb\) has the unknown 'share'"):
         boat.DAGModel(SPACE, [eden, seconds])
+
+
+@pytest.mark.parametrize("name", ["young_mb", "load", "pause", "eden_mb", "shared_one"])
+def test_a_variable_named_like_anything_else_of_the_model_is_refused(name):
+    @boat.derived
+    def eden_mb(young_mb):
+        return young_mb / 2
+
+    @boat.shared
+    def shared_one():
+        return pm.Normal("shared_one", 0, 1)  # its own name it may have
+
+    def pause(eden_mb):
+        return eden_mb
+
+    def seconds(eden_mb):
+        return pm.Normal(name, 0, 1) * eden_mb
+
+    def user(shared_one, young_mb):
+        return shared_one * young_mb
+
+    kind = {"young_mb": "parameter", "load": "context", "pause": "node", "eden_mb": "derived"}
+    sentence = rf"node seconds.* has a variable called '{name}', which is a {kind.get(name, 'shared')} of"
+    with pytest.raises(boat.ModelError, match=sentence):
+        model(eden_mb, shared_one, pause, seconds, user)
+
+
+def test_a_node_of_unknowns_alone_says_that_it_has_no_residual():
+    @boat.shared
+    def constant():
+        return pm.Normal("constant", 0, 1)
+
+    def seconds(constant):
+        return constant
+
+    dag = model(constant, seconds)
+    assert dag.nodes["seconds"].inputs == ()
+    [line] = [line for line in repr(dag).splitlines() if "seconds  " in line]
+    assert "(no residual: no inputs)" in line
+    parametric = model(constant, boat.node(residual=None)(seconds))
+    assert "residual" not in repr(parametric)
+    asked = boat.node(residual=boat.GP(amplitude=pm.HalfNormal.dist(0.1)))(seconds)
+    with pytest.raises(boat.ModelError, match=r"nothing that it could be a function of.*GP\(inputs="):
+        model(constant, asked)

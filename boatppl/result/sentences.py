@@ -105,6 +105,9 @@ def alternatives(value: object, known: AsGood | None) -> str:
     if known.all:
         return NO_MATTER
     first, last = known.values[0], known.values[-1]
+    if isinstance(value, list):  # shares: a range for each
+        ranges = [interval(low, high, 2) for low, high in zip(first, last, strict=True)]
+        return ", ".join([*ranges[:FEW], *(["…"] if len(ranges) > FEW else [])])
     if isinstance(value, int | float) and not isinstance(value, bool):
         return interval(first, last)
     return ", ".join(shown(item) for item in known.values)

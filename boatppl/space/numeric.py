@@ -28,6 +28,7 @@ When = Mapping[str, Any] | Callable[..., Any]
 
 LARGEST_INTEGER = 2**44  # beyond it exp(log(k)) misses k by more than half
 LINEAR_DIGITS, LOG_DIGITS = 13, 12
+LARGEST, NARROWEST = 1e100, 1e-10  # of a bound, and of a range beside its bounds
 _EXACT_POWERS = 10.0 ** np.arange(23)  # 10**22 is the last power of ten that a double holds exactly
 
 
@@ -75,8 +76,17 @@ def _check_range(kind: str, low: float, high: float, log: bool) -> None:
             f"{kind}: low must be below high, got low={low:g} and high={high:g}. "
             "A parameter with one value is held with space.fix(name=value)."
         )
-    if not math.isfinite(high - low):
-        raise ValueError(f"{kind}: the range from {low:g} to {high:g} is too wide for a double.")
+    if max(abs(low), abs(high)) > LARGEST or (log is True and 0 < low < 1 / LARGEST):
+        raise ValueError(
+            f"{kind}: the range from {low:g} to {high:g} is too wide to compute with, expected bounds within "
+            f"{LARGEST:g}{f' and above {1 / LARGEST:g}' if log else ''}. Use another unit, or the range that "
+            "you would really try."
+        )
+    if high - low < NARROWEST * max(abs(low), abs(high)):
+        raise ValueError(
+            f"{kind}: the range from {low!r} to {high!r} is narrower than the 12 digits to which values are "
+            "kept. Tune the difference from its middle instead."
+        )
     if not isinstance(log, (bool, np.bool_)):
         raise TypeError(f"{kind}: log must be True or False, got {log!r}.")
     if log and low <= 0:

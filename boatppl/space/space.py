@@ -180,7 +180,10 @@ class Space:
         return result
 
     def validate_context(self, context: Mapping[str, Any] | None) -> dict[str, float]:
-        """`context` with a plain float for each context, in order. Raises ValueError for others."""
+        """`context` with a plain float for each context, in order. Raises ValueError or TypeError for
+        others."""
+        if not (context is None or isinstance(context, Mapping)):
+            raise TypeError(f"a context is a dict such as {{'load': 1000.0}}, got {context!r}.")
         given = {} if context is None else dict(context)
         for name in given:
             check_context_name(name, self.contexts)
