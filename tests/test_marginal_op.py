@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from boatppl.compile.marginal import GPMarginal, NormalMarginal
+from boatppl.gp.entry import likelihood_address
 from boatppl.gp.inducing import log_marginal_inducing
 from boatppl.gp.kernel import KINDS
 from boatppl.gp.marginal import log_marginal
@@ -24,12 +25,15 @@ VALUES = {
     "lengthscale": np.array([0.4, 0.9]),
     "noise_variance": RNG.uniform(0.05, 0.2, size=12),
 }
-NONE, SOME = np.zeros((0, 3)), Z[:5] + 0.01
+NONE = np.zeros((0, 3)), np.asarray(likelihood_address(0))
+SOME = Z[:5] + 0.01, np.asarray(likelihood_address(5))
 
 
 def symbols():
-    """Inputs of any size: residual, Z, groups, amplitude, lengthscale, noise variance, inducing points."""
-    return [pt.dvector(), pt.dmatrix(), pt.lvector(), pt.dscalar(), pt.dvector(), pt.dvector(), pt.dmatrix()]
+    """Inputs of any size: residual, Z, groups, amplitude, lengthscale, noise variance, inducing points,
+    address."""
+    rows, unknowns = [pt.dvector(), pt.dmatrix(), pt.lvector()], [pt.dscalar(), pt.dvector(), pt.dvector()]
+    return [*rows, *unknowns, pt.dmatrix(), pt.lscalar()]
 
 
 @cache
@@ -44,9 +48,9 @@ def compiled(kind, mode):
 @pytest.mark.parametrize("kind", ["matern52", "matern32", "expquad"])
 @pytest.mark.parametrize("inducing", [NONE, SOME], ids=["exact", "bound"])
 def test_values_and_gradients_with_and_without_compilation(kind, inducing):
-    arguments = (*VALUES.values(), inducing)
-    if len(inducing):
-        expected = log_marginal_inducing(KINDS[kind], *_plain(), inducing)
+    arguments = (*VALUES.values(), *inducing)
+    if len(inducing[0]):
+        expected = log_marginal_inducing(KINDS[kind], *_plain(), inducing[0])
     else:
         expected = log_marginal(KINDS[kind], *_plain())
     for mode in ("NUMBA", "FAST_COMPILE"):
@@ -66,9 +70,9 @@ def test_one_compiled_function_serves_any_size_and_both_densities():
         cut = {
             name: v[:rows] if name in ("residual", "Z", "noise_variance") else v for name, v in VALUES.items()
         }
-        value, d_residual, *_ = function(*cut.values(), NONE)
+        value, d_residual, *_ = function(*cut.values(), *NONE)
         assert d_residual.shape == (rows,)
-        bound = function(*cut.values(), SOME)[0] if rows else value
+        bound = function(*cut.values(), *SOME)[0] if rows else value
         assert bound <= value + 1e-9
     assert value != bound
 
@@ -76,7 +80,8 @@ def test_one_compiled_function_serves_any_size_and_both_densities():
 def test_arrays_that_are_not_contiguous():
     function = compiled("matern52", "NUMBA")
     strided = dict(VALUES) | {"Z": np.asfortranarray(Z), "residual": np.repeat(VALUES["residual"], 2)[::2]}
-    np.testing.assert_allclose(function(*strided.values(), NONE)[0], function(*VALUES.values(), NONE)[0])
+    expected = function(*VALUES.values(), *NONE)[0]
+    np.testing.assert_allclose(function(*strided.values(), *NONE)[0], expected)
 
 
 def test_second_derivatives_are_refused_rather_than_wrong():

@@ -14,6 +14,7 @@ from scipy.special import gammaln
 
 from boatppl.compile.batch import batch
 from boatppl.compile.marginal import GPMarginal, NormalMarginal
+from boatppl.gp.entry import likelihood_address
 from boatppl.gp.inducing import EXACT_ROWS, choose_inducing
 from boatppl.graph import Block, NodeGraph
 from boatppl.table import Table
@@ -50,9 +51,19 @@ class _Inputs:
     wires: Mapping[Key, TensorVariable]
     elements: Mapping[str, TensorVariable]
     inducing: TensorVariable
+    address: TensorVariable  # of the likelihood
+    logscale: TensorVariable | None
 
     def flat(self) -> list[TensorVariable]:
-        return [self.y, self.Z, self.groups, *self.wires.values(), *self.elements.values(), self.inducing]
+        return [
+            self.y,
+            self.Z,
+            self.groups,
+            *self.wires.values(),
+            *self.elements.values(),
+            self.inducing,
+            self.address,
+        ]
 
 
 class BlockDensity:
@@ -78,26 +89,31 @@ class BlockDensity:
             sum(centre.size for centre in centres),
         )
         self.centre = np.concatenate([np.zeros(0), *map(np.ravel, centres)])
-        position = pt.vector("position", dtype="float64")
+        # Parts of fixed length need no checks of their shapes; the robust rows' scales come apart.
+        head = pt.vector("position", dtype="float64", shape=(self.layout.size,))
         inputs = {node.name: _symbolic_inputs(node) for node in block.nodes}
         lengths = {
             length: pt.constant(int(length.eval()), dtype="int64") for length in model.dim_lengths.values()
         }
-        [total] = graph_replace([self._graph(position, inputs)], lengths, strict=False)
-        gradient = pytensor.grad(total, position, disconnected_inputs="ignore")
-        data = [argument for node in block.nodes for argument in inputs[node.name].flat()]
-        options = {"mode": "NUMBA", "on_unused_input": "ignore", "trust_input": True}
-        self.function = pytensor.function([position, *data], [total, gradient], **options)
-        self._constrain: Any = None
-
-    def _graph(self, position: TensorVariable, inputs: Mapping[str, _Inputs]) -> TensorVariable:
-        block, model = self.block, self.block.model
         values = {
-            value: position[where].reshape(shape)
+            value: head[where].reshape(shape)
             for value, where, shape in zip(
                 model.value_vars, self.layout.slices(), self.layout.shapes, strict=True
             )
         }
+        [total] = graph_replace([self._graph(values, inputs)], lengths, strict=False)
+        scales = [data.logscale for data in inputs.values() if data.logscale is not None]
+        unknowns = [*values.values(), *scales]
+        slopes = pytensor.grad(total, unknowns, disconnected_inputs="ignore", return_disconnected="zero")
+        gradient = pt.concatenate([pt.zeros(0), *(slope.ravel() for slope in slopes)])
+        data = [argument for node in block.nodes for argument in inputs[node.name].flat()]
+        options = {"mode": "NUMBA", "on_unused_input": "ignore", "trust_input": True}
+        self.function = pytensor.function([head, *scales, *data], [total, gradient], **options)
+        self.function.vm.jit_fn.targetoptions["nogil"] = True  # chains run beside each other
+        self._constrain: Any = None
+
+    def _graph(self, values: Mapping[Any, TensorVariable], inputs: Mapping[str, _Inputs]) -> TensorVariable:
+        block, model = self.block, self.block.model
         names = _shared_names(block)
         wanted = [out for node in block.nodes for out in _expressions(node)]
         replaced = model.replace_rvs_by_values(
@@ -106,14 +122,9 @@ class BlockDensity:
         [total] = graph_replace(replaced[:1], values, strict=False)
         shared = dict(zip(names, replaced[1:], strict=False))
         expressions = iter(replaced[1 + len(names) :])
-        tail = self.layout.size
         for node in block.nodes:
             own = [next(expressions) for _ in _expressions(node)]
-            data, logscale = inputs[node.name], None
-            if node.node.robust:
-                logscale = position[tail : tail + data.y.shape[0]]
-                tail = tail + data.y.shape[0]
-            total = total + _node_density(node, own, data, logscale, values, shared, block)
+            total = total + _node_density(node, own, inputs[node.name], values, shared, block)
         return total
 
     def bind(self, tables: Mapping[str, Table]) -> LogDensity:
@@ -124,10 +135,12 @@ class BlockDensity:
         """
         arguments = [item for node in self.block.nodes for item in _arguments(tables[node.name])]
         function = self.function.vm.jit_fn
+        parts = [slice(self.layout.size), *self._robust_rows(tables).values()]
 
         def density(position: np.ndarray) -> tuple[float, np.ndarray]:
+            position = np.asarray(position, float)
             try:
-                value, gradient = function(np.asarray(position, float), *arguments)
+                value, gradient = function(*[position[part] for part in parts], *arguments)
             except NumbaError:  # the code itself could not be compiled: no density at all, and not a low one
                 raise
             except Exception:  # of compiled code: a matrix of the developer's without a factor, say
@@ -141,7 +154,7 @@ class BlockDensity:
 
     def dimension(self, tables: Mapping[str, Table]) -> int:
         """Return the length of the position for these tables: robust nodes add one latent scale a row."""
-        return self.layout.size + sum(len(tables[n.name].y) for n in self.block.nodes if n.node.robust)
+        return self.layout.size + sum(len(tables[n.name]) for n in self.block.nodes if n.node.robust)
 
     def start(self, tables: Mapping[str, Table]) -> np.ndarray:
         """Return the prior's centre ``(dimension,)``: PyMC's initial point, robust scales 1."""
@@ -172,12 +185,15 @@ class BlockDensity:
 
     def robust_scales(self, positions: np.ndarray, tables: Mapping[str, Table]) -> dict[str, np.ndarray]:
         """Return each robust node's latent precision scales, name -> ``(draw, row)``."""
+        return {name: np.exp(positions[:, rows]) for name, rows in self._robust_rows(tables).items()}
+
+    def _robust_rows(self, tables: Mapping[str, Table]) -> dict[str, slice]:
+        """Return where the scales of each robust node's rows stand in the position."""
         tail, found = self.layout.size, {}
         for node in self.block.nodes:
             if node.node.robust:
-                rows = len(tables[node.name].y)
-                found[node.name] = np.exp(positions[:, tail : tail + rows])
-                tail += rows
+                found[node.name] = slice(tail, tail + len(tables[node.name]))
+                tail += len(tables[node.name])
         return found
 
     def _deterministics(self) -> list[TensorVariable]:
@@ -204,7 +220,8 @@ def inducing_points(table: Table) -> np.ndarray:
 
 
 def _arguments(table: Table) -> list[np.ndarray]:
-    return [*table.arguments(), inducing_points(table)]
+    points = inducing_points(table)
+    return [*table.arguments(), points, np.asarray(likelihood_address(len(points)))]
 
 
 def _expressions(node: NodeGraph) -> tuple[TensorVariable, ...]:
@@ -230,6 +247,8 @@ def _symbolic_inputs(node: NodeGraph) -> _Inputs:
         },
         {dim: pt.lvector(dim) for dim in node.node.over},
         pt.matrix(f"{node.name}_inducing", dtype="float64"),
+        pt.lscalar(f"{node.name}_address"),
+        pt.vector(f"{node.name}_logscale", dtype="float64") if node.node.robust else None,
     )
 
 
@@ -237,7 +256,6 @@ def _node_density(
     node: NodeGraph,
     expressions: list[TensorVariable],
     data: _Inputs,
-    logscale: TensorVariable | None,
     values: Mapping[Any, TensorVariable],
     shared: Mapping[str, TensorVariable],
     block: Block,
@@ -247,15 +265,24 @@ def _node_density(
     mean, noise = batch(expressions[:2], wiring, over, data.wires, data.elements, values, shared)
     noise_variance = pt.square(noise) + pt.zeros_like(data.y)
     density = pt.constant(0.0)
-    if logscale is not None:  # scale ~ Gamma(half, half), with the Jacobian of its logarithm
+    if data.logscale is not None:  # scale ~ Gamma(half, half), with the Jacobian of its logarithm
         half = DEGREES_OF_FREEDOM / 2.0
         constant = half * np.log(half) - float(gammaln(half))
-        density = (constant + half * logscale - half * pt.exp(logscale)).sum()
-        noise_variance = noise_variance * pt.exp(-logscale)
+        density = (constant + half * data.logscale - half * pt.exp(data.logscale)).sum()
+        noise_variance = noise_variance * pt.exp(-data.logscale)
     residual = data.y - mean
     if not node.inputs:
         return density + NormalMarginal()(residual, noise_variance)[0]
     amplitude, lengthscale = graph_replace(expressions[2:], values, strict=False)
     marginal = GPMarginal(kernel_of(node))
-    inputs = (residual, data.Z, data.groups, amplitude, lengthscale, noise_variance, data.inducing)
+    inputs = (
+        residual,
+        data.Z,
+        data.groups,
+        amplitude,
+        lengthscale,
+        noise_variance,
+        data.inducing,
+        data.address,
+    )
     return density + marginal(*inputs)[0]

@@ -11,20 +11,22 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_and_cache_key
 
+from boatppl.gp.entry import call_bound, call_exact
 from boatppl.gp.inducing import log_marginal_inducing
 from boatppl.gp.kernel import KINDS
 from boatppl.gp.marginal import log_marginal, log_normal
 
-CONSTANT_INPUTS = (1, 2, 6)  # of GPMarginal: the gradient does not follow Z, groups and inducing
+CONSTANT_INPUTS = (1, 2, 6, 7)  # of GPMarginal: the gradient does not follow Z, groups, inducing and address
 
 
 class GPMarginal(Op):
     """log N(residual | 0, amplitude^2 (k + jitter) + diag(noise_variance)) and its gradient.
 
     Inputs: residual ``(row,)``, Z ``(row, column)``, groups ``(column,)``, amplitude ``()``, lengthscale
-    ``(input,)``, noise_variance ``(row,)``, inducing ``(point, column)``. With no inducing point the density
-    is exact (Rasmussen & Williams 2006, eq. 5.8), otherwise it is the variational bound (Titsias 2009, eq.
-    9): chosen at run time, so a growing table never recompiles.
+    ``(input,)``, noise_variance ``(row,)``, inducing ``(point, column)``, address ``()`` int64. With no
+    inducing point the density is exact (Rasmussen & Williams 2006, eq. 5.8), otherwise it is the variational
+    bound (Titsias 2009, eq. 9): chosen at run time, so a growing table never recompiles. ``address`` is where
+    that density is: :func:`~boatppl.gp.entry.likelihood_address` of the number of inducing points.
 
     Outputs: the log density ``()`` and its derivatives with respect to the residual, amplitude, lengthscale
     and noise variance; only the first output is differentiable, by means of the others.
@@ -38,25 +40,17 @@ class GPMarginal(Op):
     def make_node(self, *inputs: Any) -> Apply:
         """Apply to symbolic inputs."""
         tensors = [pt.as_tensor_variable(value) for value in inputs]
-        residual, _, _, amplitude, lengthscale, noise_variance, _ = tensors
+        residual, _, _, amplitude, lengthscale, noise_variance, _, _ = tensors
         outputs = [pt.dscalar(), *(x.type() for x in (residual, amplitude, lengthscale, noise_variance))]
         return Apply(self, tensors, outputs)
 
     def perform(self, node: Apply, inputs: list[Any], output_storage: list[Any]) -> None:
         """Compute without compilation (PyTensor's ``FAST_COMPILE`` mode)."""
-        residual, Z, groups, amplitude, lengthscale, noise_variance, inducing = map(
+        residual, Z, groups, amplitude, lengthscale, noise_variance, inducing, _ = map(
             np.ascontiguousarray, inputs
         )
-        results = _marginal(
-            KINDS[self.kind],
-            residual,
-            Z,
-            groups,
-            float(amplitude.item()),
-            lengthscale,
-            noise_variance,
-            inducing,
-        )
+        data = KINDS[self.kind], residual, Z, groups, float(amplitude.item()), lengthscale, noise_variance
+        results = log_marginal_inducing(*data, inducing) if len(inducing) else log_marginal(*data)
         for storage, result in zip(output_storage, results, strict=True):
             storage[0] = np.asarray(result, float)
 
@@ -64,19 +58,11 @@ class GPMarginal(Op):
         """Weigh the derivatives that came with the density."""
         _, d_residual, d_amplitude, d_lengthscale, d_noise = (cotangents[0] * output for output in outputs)
         unused = DisconnectedType()
-        return [d_residual, unused(), unused(), d_amplitude, d_lengthscale, d_noise, unused()]
+        return [d_residual, unused(), unused(), d_amplitude, d_lengthscale, d_noise, unused(), unused()]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         """Say which inputs have a gradient."""
-        return [[i not in CONSTANT_INPUTS] * 5 for i in range(7)]
-
-
-@numba.njit(nogil=True, cache=True)
-def _marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_variance, inducing):  # type: ignore[no-untyped-def]
-    """The exact density, or the bound where there are inducing points."""
-    if inducing.shape[0] == 0:
-        return log_marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_variance)
-    return log_marginal_inducing(kind, residual, Z, groups, amplitude, lengthscale, noise_variance, inducing)
+        return [[i not in CONSTANT_INPUTS] * 5 for i in range(8)]
 
 
 @register_funcify_and_cache_key(GPMarginal)
@@ -84,20 +70,17 @@ def _numba_marginal(op: GPMarginal, node: Any = None, **kwargs: Any) -> tuple[Ca
     kind = KINDS[op.kind]
 
     @numba.njit
-    def gp_marginal(residual, Z, groups, amplitude, lengthscale, noise_variance, inducing):  # type: ignore[no-untyped-def]
-        value, d_residual, d_amplitude, d_lengthscale, d_noise = _marginal(
-            kind,
-            np.ascontiguousarray(residual),
-            np.ascontiguousarray(Z),
-            np.ascontiguousarray(groups),
-            amplitude.item(),
-            np.ascontiguousarray(lengthscale),
-            np.ascontiguousarray(noise_variance),
-            np.ascontiguousarray(inducing),
-        )
-        return np.asarray(value), d_residual, np.asarray(d_amplitude), d_lengthscale, d_noise
+    def gp_marginal(residual, Z, groups, amplitude, lengthscale, noise_variance, inducing, address):  # type: ignore[no-untyped-def]
+        data = np.ascontiguousarray(residual), np.ascontiguousarray(Z), np.ascontiguousarray(groups)
+        priors = amplitude.item(), np.ascontiguousarray(lengthscale), np.ascontiguousarray(noise_variance)
+        at = address.item()
+        if inducing.shape[0] == 0:
+            found = call_exact(at, kind, *data, *priors)
+        else:
+            found = call_bound(at, kind, *data, *priors, np.ascontiguousarray(inducing))
+        return np.asarray(found[0]), found[1], np.asarray(found[2]), found[3], found[4]
 
-    return gp_marginal, f"boatppl-gp-marginal-{op.kind}-2"
+    return gp_marginal, f"boatppl-gp-marginal-{op.kind}-3"
 
 
 class NormalMarginal(Op):

@@ -25,6 +25,7 @@ from boatppl.gp.kernel import (
     JITTER,
     LOG_DENSITY_FLOOR,
     correlate,
+    inner,
     scale_columns,
     square_distances,
 )
@@ -41,7 +42,7 @@ _LLOYD_STEPS = 10
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _correlations(kind, scaled, scaled_points, k, slope):
     """Write correlations of points (column, point) with rows (column, row), and slopes, as (point, row)."""
     point = np.empty(scaled.shape[0])
@@ -52,7 +53,7 @@ def _correlations(kind, scaled, scaled_points, k, slope):
         correlate(kind, k[a], slope[a])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _mirror(A):
     """Copy the lower triangle of ``A`` (point, point) to the upper one."""
     for i in range(A.shape[0]):
@@ -60,7 +61,7 @@ def _mirror(A):
             A[j, i] = A[i, j]
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _whiten_tile(L_inverse, k, precision, residual, A, P, b):
     """Write A = L^-1 k S^-1/2 (point, row); add A A^T to P's lower half, and A S^-1/2 residual to b."""
     rows = k.shape[1]
@@ -78,7 +79,7 @@ def _whiten_tile(L_inverse, k, precision, residual, A, P, b):
     add_gram(A, P)
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _pull_tile(
     E, omega, beta, variance, k, slope, A, precision, residual, EA, explained, d_residual, d_noise
 ):
@@ -112,7 +113,7 @@ def _pull_tile(
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _add_column_sums(weights, scaled_points, scaled, d_column):
     """Add to ``d_column`` (column,) the sums of weights_ai (u_ci - s_ca)^2; ``weights`` (point, row)."""
     rows = weights.shape[1]
@@ -127,7 +128,7 @@ def _add_column_sums(weights, scaled_points, scaled, d_column):
             d_column[c] += total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _solve_small(L, P, b, variance):
     """All of size (point, point), with B = I + amplitude^2 P; the first is NaN where B has no factor.
 
@@ -167,12 +168,12 @@ def _solve_small(L, P, b, variance):
     return determinant if status == 0 else math.nan, beta, omega, E, d_k
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _floor(rows, group_count):
     return LOG_DENSITY_FLOOR, np.zeros(rows), 0.0, np.zeros(group_count), np.zeros(rows)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _total(values):
     total = 0.0
     for i in range(values.shape[0]):
@@ -180,7 +181,7 @@ def _total(values):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _factorise_points(kind, scaled_points, k, slope, L, L_inverse):
     """Write k_UU, its slope, L and L^-1, all (point, point); return whether the factor exists."""
     _correlations(kind, scaled_points, scaled_points, k, slope)
@@ -199,7 +200,7 @@ def _factorise_points(kind, scaled_points, k, slope, L, L_inverse):
     return status == 0
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _row_terms(variance, noise_variance, residual, precision):
     """Write 1/S into ``precision`` (row,); return (sum log S + residual^2 / S, sum 1/S), NaN where S <= 0."""
     total, trace = 0.0, 0.0
@@ -213,7 +214,7 @@ def _row_terms(variance, noise_variance, residual, precision):
     return total, trace
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _forward(kind, Z, groups, lengthscale, scaled_points, L_inverse, precision, residual, work, P, b):
     """Fill ``work`` (3, tile, point * row) with k, slope and A; ``P`` = A A^T, ``b`` = A S^-1/2 residual."""
     columns, points = scaled_points.shape
@@ -234,7 +235,7 @@ def _forward(kind, Z, groups, lengthscale, scaled_points, L_inverse, precision, 
         _whiten_tile(L_inverse, k.reshape(shape), inverse, part, A.reshape(shape), P, b)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _backward(
     Z, groups, lengthscale, scaled_points, E, omega, beta, variance, precision, residual, work, d_column
 ):

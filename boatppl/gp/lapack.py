@@ -10,8 +10,10 @@ module is imported. Unlike ``np.linalg`` inside numba they report failure by a f
 
 import llvmlite.binding  # type: ignore[import-untyped]
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import get_cython_function_address
+
+from boatppl.gp.kernel import inner
 
 _ROUTINES = {
     "dpotrf": ("scipy.linalg.cython_lapack", 5),
@@ -38,7 +40,7 @@ _dsyrk = _external("dsyrk")
 _UPPER = np.uint8(ord("U"))
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def cholesky(A):
     """Overwrite the lower triangle of ``A`` (row, row) with L, A = L L^T; return 0, or the failing pivot.
 
@@ -54,7 +56,7 @@ def cholesky(A):
     return integers[1]
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def invert_from_cholesky(L):
     """Overwrite the lower triangle of L (row, row) with (L L^T)^-1; return 0, or the failing pivot."""
     integers = np.empty(2, np.int32)  # order, status
@@ -67,7 +69,7 @@ def invert_from_cholesky(L):
     return integers[1]
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def solve_lower(L, X, transposed):
     """Overwrite ``X`` (row, point) with L^-1 X, or L^-T X if ``transposed``; L (row, row) is lower."""
     letters = np.empty(4, np.uint8)  # side, triangle, transposition, diagonal
@@ -86,7 +88,7 @@ def solve_lower(L, X, transposed):
     _dtrsm(letter, letter + 1, letter + 2, letter + 3, points, rows, factor, l_data, rows, x_data, points)
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def add_gram(X, out):
     """Add X X^T to the lower triangle of ``out`` (row, row), X (row, point)."""
     letters = np.empty(2, np.uint8)  # triangle, transposition

@@ -13,6 +13,7 @@ from boatppl.gp.kernel import (
     JITTER,
     LOG_DENSITY_FLOOR,
     correlate,
+    inner,
     scale_columns,
     square_distances,
 )
@@ -48,7 +49,7 @@ def log_normal(residual, noise_variance):
     return logp, d_residual, d_noise
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _fill(kind, scaled, amplitude, noise_variance, correlation, slope, K):
     """Lower triangles of k, its slope in r^2, and K = amplitude^2 (k + JITTER I) + diag(noise_variance)."""
     variance = amplitude * amplitude
@@ -65,7 +66,7 @@ def _fill(kind, scaled, amplitude, noise_variance, correlation, slope, K):
         out[i] = variance * (1.0 + JITTER) + noise_variance[i]
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _solve(L, residual, alpha):
     """Write K^-1 residual into ``alpha`` (row,); return (residual^T alpha, log |K|), NaN at a bad pivot."""
     rows = residual.shape[0]
@@ -91,7 +92,7 @@ def _solve(L, residual, alpha):
     return quadratic, determinant
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _pair_gradients(inverse, alpha, correlation, slope, scaled, pair, d_column):
     """Sum G_ij k_ij, and into ``d_column`` (column,) the sums of G_ij slope_ij (u_ci - u_cj)^2, over i and j.
 
@@ -122,12 +123,12 @@ def _pair_gradients(inverse, alpha, correlation, slope, scaled, pair, d_column):
     return d_variance
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def _floor(rows, group_count):
     return LOG_DENSITY_FLOOR, np.zeros(rows), 0.0, np.zeros(group_count), np.zeros(rows)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _all_finite(values):
     total = 0.0
     for i in range(values.shape[0]):

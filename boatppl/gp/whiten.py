@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from boatppl.gp.kernel import _REDUCTION, JITTER, correlate, scale_columns, square_distances
+from boatppl.gp.kernel import _REDUCTION, JITTER, correlate, inner, scale_columns, square_distances
 
 #: Relative nugget of noise-free values. A hundredth of JITTER, so that conditioning on a value returns that
 #: value; four orders above the rounding of k(z, z) - v . v, so that a point can come again.
@@ -29,7 +29,7 @@ _TILE = 64  # points: 100 rows of them are 50 kB, near the first-level cache
 _SMALLEST_PIVOT = 1e-10  # relative to the prior variance
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _apply(root, K):
     """Overwrite ``K`` (row, point) with R K, two rows by four at a time from the last row up."""
     points = K.shape[1]
@@ -65,7 +65,7 @@ def _apply(root, K):
             a[t] *= root[0]
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _apply_transposed(root, Y):
     """Overwrite ``Y`` (row, point) with R^T Y, row after row, four source rows at a time."""
     rows, points = Y.shape
@@ -92,7 +92,7 @@ def _apply_transposed(root, Y):
             i += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _correlate_tile(kind, scaled, scaled_tile, points, K, slope):
     """Write correlations of ``scaled`` (column, row) with a tile (column, point), and slopes, row by row."""
     point = np.empty(scaled.shape[0])
@@ -136,7 +136,7 @@ def predict(kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, weig
                 out_variance[t] = max(prior * (1.0 - prior * out_variance[t]), 0.0)
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _pull_to_correlations(root, weights, prior, V, d_mean, d_variance):
     """Overwrite V = R k (row, point) by d_mean dm/dk + d_variance ds^2/dk, with k the correlations."""
     rows, points = V.shape
@@ -155,7 +155,7 @@ def _pull_to_correlations(root, weights, prior, V, d_mean, d_variance):
     _apply_transposed(root, V)
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _pull_to_inputs(d_K, slope, scaled, scaled_tile, d_tile):
     """Write into ``d_tile`` (column, point) sum_i d_K_i dk_i/d(r^2) 2 (u - u_i), still in scaled inputs."""
     rows, points = d_K.shape
@@ -205,7 +205,7 @@ def pull_back(
                     d_Zs[s, start + t, c] = d_tile[c, t] * inverse
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _factorise(A, smallest_pivot):
     """Overwrite the lower triangle of ``A`` (row, row) with L, A = L L^T, no pivot under the smallest."""
     for i in range(A.shape[0]):
@@ -222,7 +222,7 @@ def _factorise(A, smallest_pivot):
         row[i] = math.sqrt(max(row[i] - total, smallest_pivot))
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _invert(L):
     """Overwrite L (row, row), lower triangular, with its inverse, row after row."""
     rows = L.shape[0]
@@ -240,7 +240,7 @@ def _invert(L):
         row[i] = inverse
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner()
 def _prior_covariance(kind, scaled, prior, nugget, A):
     """Write the lower triangle of prior (k + nugget I) of ``scaled`` (column, point) into ``A``."""
     point = np.empty(scaled.shape[0])
@@ -280,7 +280,7 @@ def condition(kind, first, last, Z, groups, amplitude, lengthscale, noise_varian
             at += i + 1
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _condition_covariance(V, weights, A, mean):
     """Subtract V^T V from the lower triangle of ``A`` (point, point); write V^T w into ``mean`` (point,)."""
     points = A.shape[0]
@@ -299,7 +299,7 @@ def _condition_covariance(V, weights, A, mean):
                 out[j] -= factor * row[j]
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@inner(fastmath=_REDUCTION)
 def _append_rows(root, V, L_inverse, extended):
     """Write [R, 0; -L22^-1 V^T R, L22^-1] into ``extended``, packed; V = R k (row, point)."""
     rows, points = V.shape
