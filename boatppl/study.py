@@ -12,6 +12,7 @@ from boatppl.dag import DAGModel
 from boatppl.datatree import as_dataset, tree
 from boatppl.diagnose import Diagnosis, diagnose
 from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, Evidence, counted, evidence, objectives
+from boatppl.html.study import as_html
 from boatppl.incumbent import Best
 from boatppl.infer import LONG, SHORT, Chains
 from boatppl.log import Log
@@ -384,6 +385,19 @@ class Study:
     def __repr__(self) -> str:
         direction = "maximize" if self.goal.maximize else "minimize"
         return f"Study {self.name!r}: {direction} {self.goal.name}, {self.trials!r}"
+
+    def _repr_html_(self) -> str:
+        units = {name: getattr(self.space.parameters[name], "unit", None) for name in self.space.slices}
+        return as_html(
+            repr(self),
+            self.trials,
+            self.evidence().objective,
+            name=self.goal.name,
+            unit=getattr(self.model.parts[self.goal.name], "unit", None) or "",
+            maximize=self.goal.maximize,
+            parameters={name: unit or "" for name, unit in units.items()},
+            weights=self.weights,
+        )
 
 
 def default_n_initial(model: DAGModel, generic: bool) -> int:

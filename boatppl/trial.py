@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from boatppl.html.trial import as_html
 from boatppl.words import listed, nearest
 
 __all__ = ["MeasurementError", "State", "Trial", "Trials", "from_json", "to_json", "validate_measurements"]
@@ -170,6 +171,17 @@ class Trial:
     def same_outcome(self, other: Trial) -> bool:
         """Whether both were told the same: state, measurements and context. Times and reasons may differ."""
         return all(_same(getattr(self, n), getattr(other, n)) for n in ("state", "measurements", "context"))
+
+    def _repr_html_(self) -> str:
+        known = [f"Trial {self.number}", str(self.state), self.origin]
+        return as_html(
+            ", ".join([*known, *([] if self.seconds is None else [f"{self.seconds:.3g} s"])]),
+            configuration=self.configuration,
+            context=self.context,
+            measurements=self.measurements,
+            predicted=(self.suggestion or {}).get("predicted"),
+            remarks=[*([self.reason] if self.reason else []), *self.marks],
+        )
 
     def to_record(self) -> Record:
         """Give a JSON-able dict from which :meth:`from_record` makes an equal trial, every float exact."""

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 
 from boatppl.words import ModelError
 
@@ -15,7 +16,9 @@ from boatppl.words import ModelError
 BLUE, ORANGE, GREEN = "#4a8fd6", "#d98032", "#35a07a"
 RED, PURPLE, GREY = "#d4586a", "#9b7bcb", "#8a8f98"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, GREY)
-COLOURMAP = "viridis"
+COLOURMAP = "viridis"  # of maps, which have no background
+# Of lines: from good to bad, no end of it lost on black or on white.
+LINES = LinearSegmentedColormap.from_list("boat", ["#2f80d8", "#b06bb5", "#e58a35"])
 WIDE = 3.0  # times the smallest that the largest is, where a logarithmic axis starts to help
 COLUMNS = 3  # of panels
 FILL = 0.28  # how opaque an interval is

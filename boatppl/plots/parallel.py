@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from boatppl.plots.canvas import COLOURMAP, GREY, ink, one
+from boatppl.plots.canvas import GREY, LINES, ink, one
 from boatppl.plots.view import View, labelled, unit_of, view
 from boatppl.progress.text import shown
 from boatppl.result import Result
@@ -91,7 +91,8 @@ def plot_parallel(study: Study | Result, *, count: int = 40, ax: Axes | None = N
     ax = one(ax, width=max(5.0, 1.25 * len(columns) + 1.5))
     places = np.arange(len(columns))
     ends = (float(found.value.min()), float(found.value.max()))
-    colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(*ends), mpl.colormaps[COLOURMAP])
+    lines = LINES.reversed() if seen.goal.maximize else LINES
+    colours = mpl.cm.ScalarMappable(mpl.colors.Normalize(*ends), lines)
     for height, value in list(zip(_heights(space, found.unit, columns), found.value, strict=True))[::-1]:
         ax.plot(places, height, color=colours.to_rgba(value), linewidth=1.1, alpha=0.75)
     rows = space.encode([space.default, seen.study.best.configuration])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from boatppl.html.space import as_html
 from boatppl.space import design, spec
 from boatppl.space.conditions import condition_of, condition_order, settle
 from boatppl.space.cube import UnitCube, check_context_name
@@ -358,6 +359,11 @@ class Space:
 
     def __repr__(self) -> str:
         return "Space(\n" + "".join(f"    {line}\n" for line in self.describe()) + ")"
+
+    def _repr_html_(self) -> str:
+        conditions = {name: condition.text for name, condition in self._conditions.items()}
+        texts = [constraint.text for constraint in self.constraints]
+        return as_html(self.parameters, self.contexts, conditions, self.fixed, self._default, texts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Space) and self.fingerprint() == other.fingerprint()

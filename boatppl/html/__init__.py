@@ -1,0 +1,1 @@
+"""Spaces, trials and studies as a notebook shows them: HTML for light and for dark pages."""
