@@ -1,4 +1,4 @@
-"""Systems with exactly one planted fault each: what the diagnosis has to name, and right models beside them."""
+"""Systems with one planted fault each: what the diagnosis has to name, and right models beside them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +28,6 @@ class Case:
     node: str | None = None
     cause: str | None = None
     what: str | None = None
-    transforms: Mapping[str, Any] | None = None
 
 
 def swap(parts: list[Any], **others: Any) -> list[Any]:
@@ -122,6 +121,10 @@ def collector_cases() -> list[Case]:
         return pm.LogNormal("fixed", 0, 1) + pm.LogNormal("per_mb", -2, 1) * young * (1 + 0.1 * tenuring)
 
     @boat.node(unit="ms", transform="log")
+    def falling(young, tenuring):
+        return pm.LogNormal("fixed", 3, 1) + pm.LogNormal("per_mb", -2, 1) * young * (1 + 0.1 * tenuring)
+
+    @boat.node(unit="ms", transform="log")
     def two_ways(gc_rate, pause):
         side = pm.Normal("side", 0, 2)
         return pm.LogNormal("service", 1, 1) + 0.0375 * side**2 * gc_rate * pause
@@ -145,16 +148,250 @@ def collector_cases() -> list[Case]:
         case("regime", "gc_rate", "formula", "young",
              collector(gc_rate=lambda v, c, *_: v * (1 if c["young"] < 60 else 3))),
         case("prior too short", "gc_rate", "prior edge", "malloc", collector(), gc_rate=short_prior),
-        case("wrong sign", "p99", "prior edge", "share",
-             collector(p99=lambda v, c, n, f, r: 12 - 0.08 * min(f["gc_rate"] * f["pause"], 120))),
+        case("wrong sign", "pause", "prior edge", "per_mb",
+             collector(pause=lambda v, c, *_: 60 - v), pause=falling),
         case("prior too sure", "gc_rate", "prior conflict", "malloc", collector(), gc_rate=sure_prior),
         case("product", "gc_rate", "unidentified", None, collector(), gc_rate=product),
         case("idle unknown", "p99", "unidentified", "nothing", collector(), p99=idle),
-        case("noise grows", "pause", "noise", None, collector(), pause=additive),
+        case("noise grows", "pause", "noise", None,
+             collector(pause=lambda v, c, n, f, r: v * (1 + 0.004 * v * r.normal())), pause=additive),
         case("outliers", "p99", "outliers", None,
              collector(p99=lambda v, c, n, f, r: v * (2.5 if n % 9 == 4 else 1))),
         case("drift", "p99", "drift", None, collector(p99=lambda v, c, n, f, r: v * (1 + 0.02 * n))),
         case("parent error", "p99", "parent error", "gc_rate", collector(seen=seen_with_error)),
         case("two ways", "p99", "sampler", None, collector(), p99=two_ways),
     ]  # fmt: skip
-SYSTEMS = {"collector": collector_cases}
+
+
+# -- a store: written when the code of the diagnosis was done -----------------------------
+
+STORE = boat.Space(
+    cache=boat.Float(1, 64, log=True, unit="GB"),
+    threads=boat.Float(1, 64, log=True),
+    batch=boat.Float(1, 256, log=True),
+    level=boat.Float(0, 1),
+)
+
+
+@boat.node(transform="logit")
+def hits(cache):
+    return pt.sigmoid(pm.Normal("bias", 0, 2) + pm.Normal("per_doubling", 0, 1) * pt.log2(cache))
+
+
+@boat.node(unit="ms", transform="log")
+def disk(threads):
+    return pm.LogNormal("seek", 1, 1) * (1 + threads / pm.LogNormal("depth", 2, 1))
+
+
+@boat.node(unit="ms", transform="log")
+def write(batch, level):
+    return pm.LogNormal("sync", 2, 1) / batch + pm.LogNormal("copy", 0, 1) * (1 + level)
+
+
+@boat.node(unit="ms", transform="log")
+def latency(hits, disk, write):
+    return (1 - hits) * disk + pm.LogNormal("writes", 0, 1) * write
+
+
+STORE_PARTS = [hits, disk, write, latency]
+
+
+def store(**change: Callable[..., float]) -> Run:
+    """The true store."""
+
+    def run(c: dict[str, Any], number: int, rng: np.random.Generator) -> dict[str, Any]:
+        found: dict[str, float] = {}
+
+        def measure(name: str, value: float, logit: bool = False) -> None:
+            value = change[name](value, c, number, found, rng) if name in change else value
+            odds = np.log(value / (1 - value)) + 0.08 * rng.normal() if logit else 0.0
+            found[name] = float(1 / (1 + np.exp(-odds)) if logit else value * np.exp(0.05 * rng.normal()))
+
+        measure("hits", 1 / (1 + np.exp(1.0 - 0.5 * np.log2(c["cache"]))), logit=True)
+        measure("disk", 3 * (1 + c["threads"] / 10))
+        measure("write", 12 / c["batch"] + 1 + c["level"])
+        measure("latency", (1 - found["hits"]) * found["disk"] + 0.8 * found["write"])
+        return change["seen"](found, rng) if "seen" in change else found
+
+    return run
+
+
+def store_cases() -> list[Case]:
+    """One case of every kind, on the store."""
+
+    @boat.node(unit="ms", transform="log")
+    def constant(threads):
+        return pm.LogNormal("seek", 1, 1) + 0.0 * threads
+
+    @boat.node(unit="ms", transform="log")
+    def linear(batch, level):
+        return pm.LogNormal("sync", 0, 1) * batch + pm.LogNormal("copy", 0, 1) * (1 + level)
+
+    @boat.node(unit="ms", transform="log")
+    def short(batch, level):
+        return pm.Uniform("sync", 0, 4) / batch + pm.LogNormal("copy", 0, 1) * (1 + level)
+
+    @boat.node(transform="logit")
+    def backwards(cache):
+        return pt.sigmoid(pm.Normal("bias", 0, 2) - pm.HalfNormal("per_doubling", 1) * pt.log2(cache))
+
+    @boat.node(unit="ms", transform="log")
+    def sure(threads):
+        return pm.Normal("seek", 8, 0.5) * (1 + threads / pm.LogNormal("depth", 2, 1))
+
+    @boat.node(unit="ms", transform="log")
+    def product(hits, disk, write):
+        return (1 - hits) * disk + pm.LogNormal("writes", 0, 1) * pm.LogNormal("per_write", 0, 1) * write
+
+    @boat.node(transform="logit")
+    def idle(cache):
+        nothing = pm.Uniform("nothing", 0, 10)
+        bias = pm.Normal("bias", 0, 2) + 1e-9 * nothing
+        return pt.sigmoid(bias + pm.Normal("per_doubling", 0, 1) * pt.log2(cache))
+
+    @boat.node(unit="ms")
+    def additive(threads):
+        return pm.LogNormal("seek", 1, 1) * (1 + threads / pm.LogNormal("depth", 2, 1))
+
+    @boat.node(unit="ms", transform="log")
+    def swapped(hits, disk, write):
+        signed = pm.Normal("signed", 0, 1.5)
+        return (1 - hits) * disk + abs(signed) * write
+
+    def case(kind, node, cause, what, run, **others):
+        model = boat.DAGModel(STORE, swap(STORE_PARTS, **others))
+        return Case("store", kind, model, "latency", run, node, cause, what)
+
+    def disk_seen(found, rng):
+        return found | {"disk": found["disk"] * np.exp(0.4 * rng.normal())}
+
+    return [
+        case("right", None, None, None, store()),
+        case("missing parameter", "disk", "missing edge", "level",
+             store(disk=lambda v, c, *_: v * (1 + 0.7 * c["level"]))),
+        case("missing bend", "hits", "missing edge", "threads",
+             store(hits=lambda v, c, *_: v * (0.6 + 0.4 * (np.log2(c["threads"]) / 3 - 1) ** 2))),
+        case("missing node", "write", "missing edge", "disk",
+             store(disk=lambda v, c, n, f, r: v * np.exp(0.3 * r.normal()),
+                   write=lambda v, c, n, f, r: v + 0.2 * f["disk"])),
+        case("constant", "disk", "formula", "threads", store(), disk=constant),
+        case("linear for 1/x", "write", "formula", "batch", store(), write=linear),
+        case("regime", "write", "formula", "batch",
+             store(write=lambda v, c, *_: v * (1 + 2 * (c["batch"] > 64)))),
+        case("prior too short", "write", "prior edge", "sync", store(), write=short),
+        case("wrong sign", "hits", "prior edge", "per_doubling", store(), hits=backwards),
+        case("prior too sure", "disk", "prior conflict", "seek", store(), disk=sure),
+        case("product", "latency", "unidentified", None, store(), latency=product),
+        case("idle unknown", "hits", "unidentified", "nothing", store(), hits=idle),
+        case("noise grows", "disk", "noise", None,
+             store(disk=lambda v, c, n, f, r: v * (1 + 0.008 * v * r.normal())), disk=additive),
+        case("outliers", "write", "outliers", None,
+             store(write=lambda v, c, n, *_: v * (3 if n % 8 == 5 else 1))),
+        case("drift", "disk", "drift", None, store(disk=lambda v, c, n, *_: v * (1.5 - 0.015 * n))),
+        case("step in time", "write", "drift", None,
+             store(write=lambda v, c, n, *_: v * (1.4 if n > 14 else 1))),
+        case("parent error", "latency", "parent error", "disk", store(seen=disk_seen)),
+        case("two ways", "latency", "sampler", None, store(), latency=swapped),
+    ]  # fmt: skip
+
+
+# -- a cluster: a vector along machines ---------------------------------------------------
+
+CLUSTER = boat.Space(
+    share=boat.Simplex(4, dim="machine"),
+    batch=boat.Float(16, 512, log=True),
+    link=boat.Float(1, 16, log=True),
+)
+CORES = np.array([4.0, 8.0, 8.0, 16.0])
+
+
+@boat.node(over="machine", unit="s", transform="log")
+def compute(share, batch, cores):
+    return pm.LogNormal("fixed", -3, 1) + pm.LogNormal("work", -1, 1) * batch * share / cores
+
+
+@boat.derived
+def slowest(compute):
+    return compute.max()
+
+
+@boat.node(unit="s", transform="log")
+def sync(link):
+    return pm.LogNormal("lag", -1, 1) + pm.LogNormal("volume", 1, 1) / link
+
+
+@boat.node(unit="s", transform="log")
+def step(slowest, sync):
+    return slowest + pm.LogNormal("syncs", 0, 0.5) * sync
+
+
+CLUSTER_PARTS = [compute, slowest, sync, step]
+
+
+def cluster(**change: Callable[..., Any]) -> Run:
+    """The true cluster."""
+
+    def run(c: dict[str, Any], number: int, rng: np.random.Generator) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+
+        def measure(name: str, value: Any) -> None:
+            value = change[name](value, c, number, found, rng) if name in change else value
+            found[name] = value * np.exp(0.05 * rng.normal(size=np.shape(value)))
+
+        measure("compute", 0.05 + 0.3 * c["batch"] * np.asarray(c["share"]) / CORES)
+        measure("sync", 0.4 + 4 / c["link"])
+        measure("step", found["compute"].max() + 1.1 * found["sync"])
+        return found
+
+    return run
+
+
+def cluster_cases() -> list[Case]:
+    """One case of every kind, on the cluster."""
+
+    @boat.node(over="machine", unit="s", transform="log")
+    def no_share(share, batch, cores):
+        return pm.LogNormal("fixed", -3, 1) + pm.LogNormal("work", -1, 1) * batch / cores
+
+    @boat.node(over="machine", unit="s", transform="log")
+    def short(share, batch, cores):
+        return pm.LogNormal("fixed", -3, 1) + pm.Uniform("work", 0, 0.1) * batch * share / cores
+
+    @boat.node(unit="s", transform="log")
+    def sure(link):
+        return pm.LogNormal("lag", -1, 1) + pm.LogNormal("volume", 0, 0.1) / link
+
+    @boat.node(unit="s")
+    def additive(slowest, sync):
+        return slowest + pm.LogNormal("syncs", 0, 0.5) * sync
+
+    def case(kind, node, cause, what, run, **others):
+        model = boat.DAGModel(
+            CLUSTER,
+            swap(CLUSTER_PARTS, **others),
+            coords={"machine": ["a", "b", "c", "d"]},
+            data={"cores": ("machine", CORES)},
+        )
+        return Case("cluster", kind, model, "step", run, node, cause, what)
+
+    slow = np.array([1.0, 1.0, 1.5, 1.0])
+    return [
+        case("right", None, None, None, cluster()),
+        case("slow machine", "compute", "missing edge", "machine", cluster(compute=lambda v, *_: v * slow)),
+        case("missing parameter", "sync", "missing edge", "batch",
+             cluster(sync=lambda v, c, *_: v * (1 + c["batch"] / 400))),
+        case("no share", "compute", "formula", "share", cluster(), compute=no_share),
+        case("prior too short", "compute", "prior edge", "work", cluster(), compute=short),
+        case("prior too sure", "sync", "prior conflict", "volume", cluster(), sync=sure),
+        case("noise grows", "step", "noise", None, cluster(), step=additive),
+        case("outliers", "sync", "outliers", None,
+             cluster(sync=lambda v, c, n, *_: v * (2 if n % 7 == 3 else 1))),
+        case("drift", "compute", "drift", None, cluster(compute=lambda v, c, n, *_: v * (1 + 0.015 * n))),
+    ]  # fmt: skip
+
+
+SYSTEMS: Mapping[str, Callable[[], list[Case]]] = {
+    "collector": collector_cases,
+    "store": store_cases,
+    "cluster": cluster_cases,
+}

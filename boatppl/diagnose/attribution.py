@@ -34,7 +34,8 @@ def attribution(
         truth = float(transform.forward(np.array(objective[int(data.numbers[place])])))
         for row, known in enumerate(choices):
             error[row, column] = truth - _predicted(without, goal, data, place, known, seed)
-    size = np.nanmean(error**2, axis=1)
+    error = error[:, np.isfinite(error).all(axis=0)]
+    size = (error**2).sum(axis=1)
     if not size[0] > 0:
         return {}
     shares = {name: 1.0 - size[1 + i] / size[0] for i, name in enumerate(parents)}
@@ -46,7 +47,7 @@ def attribution(
 def _predicted(
     posterior: Posterior, goal: Goal, data: Measured, place: int, known: tuple[str, ...], seed: int
 ) -> float:
-    """Return the predicted mean of the transformed objective of one run, some of its nodes being known."""
+    """Return the predicted median of the transformed objective of one run, some of its nodes being known."""
     model = posterior.model
     unit = data.unit[place][None]
     contexts = {name: value[place] for name, value in data.contexts.items()}
@@ -58,10 +59,15 @@ def _predicted(
             continue
         step = posterior.step(name, values, unit, contexts)
         if name == goal.name:
-            return float(np.nanmean(step.mean))
+            return _middle(step.mean)
         truth = data.values[name][:, place : place + 1]
         if name in known and np.isfinite(truth).all():
             values[name] = truth
         else:
             values[name] = posterior.measured(name, step, luck, 1)
-    return float(np.nanmedian(values[goal.name]))
+    return _middle(values[goal.name])
+
+
+def _middle(draws: np.ndarray) -> float:
+    finite = draws[np.isfinite(draws)]
+    return float(np.median(finite)) if len(finite) else np.nan

@@ -1,9 +1,9 @@
 """What a formula leaves over, explained by one cause at a time: evidence in nats, in one currency.
 
 The error of the freely fitted formula is ``N(0, s^2 C)``. A cause adds a component to ``C``: a smooth
-function of a parameter, of time, of a parent's own error; or it changes the noise. The evidence for it is how much the
-restricted likelihood gains, which does not depend on the formula's unknowns (Patterson & Thompson 1971;
-Harville 1974). Causes of the same symptom thus compete, and the best of them is named.
+function of a parameter, of time, of a parent's own error; or it changes the noise. The evidence for it is
+how much the restricted likelihood gains, which does not depend on the formula's unknowns (Harville 1974).
+Causes of the same symptom thus compete, and the best of them is named.
 """
 
 from dataclasses import dataclass
@@ -97,12 +97,9 @@ def log_likelihood(known: Base, residual: np.ndarray) -> float:
     return float(-0.5 * len(z) * np.log(np.mean(z**2)) - np.log(np.diag(L)).sum())
 
 
-def uneven(known: Base, residual: np.ndarray, mean: np.ndarray) -> tuple[float, float]:
-    """Return the evidence that the noise grows (or falls) with the mean ``(row,)``, and its slope: the change
-    of the logarithm of the deviation over one sd of the mean."""
-    if np.std(mean) == 0:
-        return 0.0, 0.0
-    at = (mean - mean.mean()) / np.std(mean)
+def uneven(known: Base, residual: np.ndarray, at: np.ndarray) -> tuple[float, float]:
+    """Return the evidence that the noise grows (or falls) along ``at (row,)``, and its slope: the change of
+    the logarithm of the deviation over one unit."""
     plain = log_likelihood(known, residual)
     found = [
         log_likelihood(with_noise(known, known.D * np.exp(slope * at)), residual) - plain for slope in SLOPES
@@ -119,13 +116,22 @@ def left_out(known: Base, residual: np.ndarray) -> np.ndarray:
     return np.asarray(precision @ residual / np.sqrt(own * known.variance(residual)))
 
 
-def heavy_tails(errors: np.ndarray) -> tuple[float, float]:
-    """Return the evidence that errors ``(row,)`` are Student-t rather than normal, and the t's scale."""
-    n = len(errors)
-    normal = -0.5 * n * (np.log(np.mean(errors**2)) + 1.0 + np.log(2.0 * np.pi))
-    scales = np.median(np.abs(errors)) * np.geomspace(0.3, 3.0, 40)
+def normal_density(errors: np.ndarray) -> float:
+    """Return the log density of errors ``(row,)`` that are normal, of the best deviation."""
+    return float(-0.5 * len(errors) * (np.log(np.mean(errors**2)) + 1.0 + np.log(2.0 * np.pi)))
+
+
+def heavy_density(errors: np.ndarray) -> tuple[float, float]:
+    """Return the log density of errors ``(row,)`` that are Student-t, of the best scale, and that scale."""
+    scales = max(float(np.median(np.abs(errors))), 1e-300) * np.geomspace(0.3, 3.0, 40)
     constant = np.log(2.0 / (np.pi * np.sqrt(DEGREES)))  # of a t with 3 degrees of freedom
     terms = np.log1p((errors / scales[:, None]) ** 2 / DEGREES).sum(axis=1)
-    found = n * (constant - np.log(scales)) - 0.5 * (DEGREES + 1.0) * terms
+    found = len(errors) * (constant - np.log(scales)) - 0.5 * (DEGREES + 1.0) * terms
     best = int(np.argmax(found))
-    return float(found[best] - normal), float(scales[best])
+    return float(found[best]), float(scales[best])
+
+
+def noise_of(known: Base, residual: np.ndarray) -> np.ndarray:
+    """Return the noise's part of a residual ``(row,)``, the components' taken out, over its relative
+    deviation."""
+    return np.asarray(known.D * np.linalg.solve(known.C, residual))

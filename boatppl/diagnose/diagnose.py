@@ -19,8 +19,8 @@ from boatppl.suggest import Goal
 from boatppl.table import measured
 from boatppl.words import ModelError
 
-CHAINS = Chains(draws=150, tune=200, chains=4, target_accept=0.9)  # apart: several modes must be seen
-NATS = 3.5  # of evidence for one cause that was named beforehand; more where there are many
+CHAINS = Chains(draws=100, tune=150, chains=6, target_accept=0.9)  # apart: several modes must be seen
+NATS = 2.0  # of evidence for one cause named beforehand; right models: see benchmarks/faults.py
 LITTLE = 0.75  # of the prior's variance (of ranks) that is left of what is not identified
 APART = 0.95  # correlation of two unknowns from which on only a combination of them is known
 

@@ -65,7 +65,7 @@ class Formula:
         slopes = (ends[:p] - ends[p:]).T / 2e-4
         return np.where(np.isfinite(slopes), slopes, 0.0)
 
-    def fit(self, root: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+    def fit(self, root: np.ndarray, start: np.ndarray | None = None, steps: int = STEPS) -> np.ndarray:
         """Return the unknowns ``(unknown,)`` that fit best, whatever the priors say.
 
         Levenberg-Marquardt on ``root (m, row)`` times the error; it starts at the best of the posterior and
@@ -76,7 +76,7 @@ class Formula:
             starts = np.concatenate([self.posterior, self.prior[:200]])
             start = starts[np.argmin(self._cost(starts, root))]
         theta, cost, damping = start, self._cost(start[None], root)[0], 1e-2
-        for _ in range(STEPS if len(start) else 0):
+        for _ in range(steps if len(start) else 0):
             J = root @ self.slopes(theta)
             error = root @ (y - self.mean(theta[None])[0])
             ridge = RIDGE * np.std(y) ** 2 + 1e-12

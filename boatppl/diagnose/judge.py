@@ -12,9 +12,11 @@ from boatppl.diagnose.components import (
     base,
     beside,
     gain,
-    heavy_tails,
+    heavy_density,
     left_out,
     linear,
+    noise_of,
+    normal_density,
     scaled,
     smooth,
     uneven,
@@ -29,6 +31,8 @@ from boatppl.table import Measured
 
 FEWEST = 8  # rows of a node that can be judged
 STEPS = 4  # causes that one node may have
+STANDS_FOR = 5.0  # nats: another node follows the parameters, and may stand for one of them
+TRACE = 0.01  # share of the variance below which an effect is not worth a word, however sure
 SMALL = 0.1  # share of the variance below which a residual is what residuals are for
 
 
@@ -83,7 +87,10 @@ def judge(
         theta = formula.fit(np.linalg.inv(np.linalg.cholesky(best.known.C)), theta)
         known = replace(best.known, Q=beside(formula.slopes(theta)))
     residual = node.table.y - formula.mean(theta[None])[0]
-    findings += _conflicts(name, formula, theta, known, residual, threshold)
+    # Priors are judged as if the shape were right: where it is not, that comes first.
+    shape = [f.nats for f in findings if f.cause in ("formula", "missing edge")]
+    for finding in _conflicts(name, formula, theta, known, residual, threshold):
+        findings.append(replace(finding, nats=min([finding.nats, *(0.99 * nats for nats in shape)])))
     return Judged(findings, left_out(known, residual))
 
 
@@ -151,6 +158,8 @@ def _causes(
         nats, variance = gain(known, residual, K)
         gains[component.what] = nats if component.cause == "formula" else -np.inf
         wider = with_component(known, K, variance)
+        if component.cause == "missing edge" and component.what in model.nodes:
+            nats -= STANDS_FOR
 
         def say(component: Component = component, nats: float = nats, K: np.ndarray = variance * K,
                 wider: Base = wider) -> Finding | None:  # fmt: skip
@@ -159,28 +168,40 @@ def _causes(
 
         found.append(Cause(nats, wider, say, (component.cause, component.what)))
     if not node.graph.node.noise_arguments:
-        fitted = formula.mean(theta[None])[0]
-        nats, slope = uneven(known, residual, fitted)
-        at = (fitted - fitted.mean()) / (np.std(fitted) or 1.0)
-        other = with_noise(known, known.D * np.exp(slope * at))
-        transform = node.graph.node.transform
-        found.append(
-            Cause(nats, other, lambda: sentences.uneven_noise(name, slope, transform, nats), ("noise", ""))
-        )
+        found.append(_uneven(formula, known, residual, theta))
     if not node.graph.node.robust:
-        errors = left_out(known, residual)
-        tails, scale = heavy_tails(errors)
-        wide = known.D * np.sqrt((DEGREES + (errors / scale) ** 2) / (DEGREES + 1.0))
-        trials = node.table.trials
-        found.append(
-            Cause(
-                tails,
-                with_noise(known, wide),
-                lambda: sentences.outliers(name, errors, trials, tails),
-                ("outliers", ""),
-            )
-        )
+        found.append(_tails(formula, known, residual, theta))
     return found
+
+
+def _uneven(formula: Formula, known: Base, residual: np.ndarray, theta: np.ndarray) -> Cause:
+    """Return noise that grows or falls with the mean, or with its logarithm where that says more."""
+    node, fitted = formula.node.graph.node, formula.mean(theta[None])[0]
+    scales = [fitted, np.log(fitted)] if node.transform != "log" and (fitted > 0).all() else [fitted]
+    columns_ = [(each - each.mean()) / np.std(each) for each in scales if np.std(each) > 1e-12]
+    tried = [(*uneven(known, residual, at), at) for at in columns_]
+    if not tried:
+        return Cause(-np.inf, known, lambda: None, ("noise", ""))
+    nats, slope, at = max(tried, key=lambda each: each[0])
+    other = with_noise(known, known.D * np.exp(slope * at))
+    return Cause(
+        nats, other, lambda: sentences.uneven_noise(node.name, slope, node.transform, nats), ("noise", "")
+    )
+
+
+def _tails(formula: Formula, known: Base, residual: np.ndarray, theta: np.ndarray) -> Cause:
+    """Return heavy-tailed noise, the formula fitted under it by reweighting (Lange et al. 1989)."""
+    wide, normal = known, normal_density(noise_of(known, residual))
+    for _ in range(8):
+        errors = noise_of(wide, residual) * wide.D / known.D
+        density, scale = heavy_density(errors)
+        D = known.D * np.sqrt((DEGREES + (errors / scale) ** 2) / (DEGREES + 1.0))
+        wide = with_noise(known, D)
+        theta = formula.fit(np.linalg.inv(np.linalg.cholesky(wide.C)), theta, steps=3)
+        residual = formula.node.table.y - formula.mean(theta[None])[0]
+    name, trials = formula.node.graph.name, formula.node.table.trials
+    nats = density - normal
+    return Cause(nats, wide, lambda: sentences.outliers(name, errors / scale, trials, nats), ("outliers", ""))
 
 
 def _said(
@@ -193,9 +214,11 @@ def _said(
     y: np.ndarray,
     nats: float,
 ) -> Finding | None:
-    """Return a component's finding; None for a residual that is small enough to be one."""
+    """Return a component's finding; None for one too small to act on."""
     share = float(min(np.var(effect) / np.var(y), 1.0))
     what, at = component.what, component.columns
+    if share < TRACE:
+        return None
     if component.cause == "formula":
         if share < SMALL:
             return None

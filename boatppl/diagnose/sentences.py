@@ -136,6 +136,6 @@ def sampler_trouble(node: str, block: BlockPosterior) -> Finding:
         block.density.block.name,
         verdict.r_hat,
         f"the chains do not agree ({verdict})",
-        "Look for two explanations of the same measurements (signs, swapped unknowns), or far too wide priors",
+        "Look for two explanations of the same measurements (signs, swapped unknowns), or too wide priors",
         2.0,
     )

@@ -1,0 +1,134 @@
+"""The diagnosis: evidence that is what it says, planted faults that are named, right models left alone."""
+
+import numpy as np
+import pymc as pm
+import pytest
+from scipy import stats
+
+import boatppl as boat
+from benchmarks.faults import diagnosed, named
+from benchmarks.faulty_systems import collector_cases
+from boatppl.diagnose import CAUSES
+from boatppl.diagnose import components as c
+from boatppl.fit import Inference
+
+CASES = {case.kind: case for case in collector_cases()}
+
+
+# -- components ---------------------------------------------------------------------------
+
+
+def test_the_gain_is_the_difference_of_restricted_likelihoods():
+    rng = np.random.default_rng(0)
+    X, u = rng.normal(size=(20, 2)), rng.uniform(size=(20, 1))
+    residual = rng.normal(size=20) + 2 * np.sin(5 * u[:, 0])
+    known = c.base(np.exp(0.3 * rng.normal(size=20)), X)
+    K = c.scaled(c.smooth(u), known.Q)
+    nats, variance = c.gain(known, residual, K)
+    wider = c.with_component(known, K, variance)
+    assert nats == pytest.approx(c.log_likelihood(wider, residual) - c.log_likelihood(known, residual))
+    assert nats > 3
+    # and it does not depend on what the formula can follow
+    assert c.gain(known, residual + X @ [3.0, -2.0], K)[0] == pytest.approx(nats)
+
+
+def test_the_restricted_likelihood_is_that_of_the_error_contrasts():
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(12, 3)), rng.normal(size=12)
+    known = c.with_component(c.base(np.ones(12), X), c.smooth(rng.uniform(size=(12, 1))), 2.0)
+    s2 = known.variance(y)
+    S = s2 * known.Q.T @ known.C @ known.Q
+    exact = stats.multivariate_normal(np.zeros(9), S).logpdf(known.Q.T @ y)
+    other = c.with_component(known, np.eye(12), 1.0)
+    S2 = other.variance(y) * other.Q.T @ other.C @ other.Q
+    exact2 = stats.multivariate_normal(np.zeros(9), S2).logpdf(other.Q.T @ y)
+    assert c.log_likelihood(other, y) - c.log_likelihood(known, y) == pytest.approx(exact2 - exact)
+
+
+def test_left_out_errors_are_those_of_least_squares_without_the_row():
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(10, 2)), rng.normal(size=10)
+    known = c.base(np.ones(10), X)
+    found = c.left_out(known, y)
+    keep = np.arange(10) != 4
+    beta = np.linalg.lstsq(X[keep], y[keep], rcond=None)[0]
+    leverage = X[4] @ np.linalg.solve(X[keep].T @ X[keep], X[4])
+    expected = (y[4] - X[4] @ beta) / np.sqrt(known.variance(y) * (1 + leverage))
+    assert found[4] == pytest.approx(expected)
+
+
+def test_chance_is_no_evidence():
+    """Of one cause named beforehand, pure noise gives more than 3.5 nats in less than 1 % of cases."""
+    rng = np.random.default_rng(3)
+    u, X = np.linspace(0, 1, 30)[:, None], np.ones((30, 1))
+    known = c.base(np.ones(30), X)
+    K = c.scaled(c.smooth(u), known.Q)
+    gains = [c.gain(known, rng.normal(size=30), K)[0] for _ in range(600)]
+    uneven = [c.uneven(known, rng.normal(size=30), 2 * u[:, 0])[0] for _ in range(200)]
+    tails = []
+    for _ in range(600):
+        errors = rng.normal(size=30)
+        tails.append(c.heavy_density(errors)[0] - c.normal_density(errors))
+    for found in (gains, uneven, tails):
+        assert np.mean(np.array(found) > 3.5) < 0.015
+
+
+# -- planted faults -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["right", "missing parameter", "constant", "prior too short", "outliers", "drift", "parent error"]
+)
+def test_a_planted_fault_is_named_first(kind):
+    found = diagnosed(CASES[kind], seed=1, runs=24)
+    assert named(CASES[kind], found), found
+    assert all(finding.cause in CAUSES for finding in found)
+
+
+def test_the_error_end_to_end_is_attributed_along_the_dag():
+    """A parent that no model can predict takes the error with it when its truth is known."""
+
+    @boat.node(transform="log")
+    def wild(x):
+        return pm.LogNormal("level", 0, 1) * (1 + x)
+
+    @boat.node(transform="log")
+    def tame(x):
+        return pm.LogNormal("height", 0, 1) + x
+
+    @boat.derived
+    def both(wild, tame):
+        return wild + tame
+
+    model = boat.DAGModel(boat.Space(x=boat.Float(0, 1)), [wild, tame, both])
+    study, rng = boat.Study(model, minimize="both", random_seed=0), np.random.default_rng(0)
+    for configuration in model.space.design(10, 0):
+        x = configuration["x"]
+        study.tell(
+            configuration,
+            {"wild": (1 + x) * np.exp(0.5 * rng.normal()), "tame": (1 + x) * np.exp(0.02 * rng.normal())},
+        )
+    found = study.diagnose()
+    assert found.attribution["wild"] > 0.9
+    assert found.attribution["tame"] < 0.2
+    assert "wild" in repr(found).splitlines()[-1]
+
+
+# -- what it says -------------------------------------------------------------------------
+
+
+def test_it_prints_sentences_worst_first():
+    case = CASES["prior too short"]
+    found = diagnosed(case, seed=0, runs=16, inference=Inference(case.model, 0))
+    assert found[0].what == "malloc"
+    assert found[0].number == pytest.approx(300, rel=0.2)  # MB/s, as it really is
+    assert repr(found).startswith("1. gc_rate: the measurements want malloc = ")
+    assert "Widen the prior of malloc" in repr(found)
+    assert "<li><b>gc_rate</b>" in found._repr_html_()
+    assert list(found.to_dataframe()["nats"]) == sorted((f.nats for f in found), reverse=True)
+
+
+def test_too_few_runs_are_an_error():
+    study = boat.Study(CASES["right"].model, minimize="p99")
+    with pytest.raises(boat.ModelError, match="at least 8 finished runs"):
+        study.diagnose()
