@@ -43,6 +43,7 @@ def export_json(storage: Storage, record: StudyRecord) -> str:
 def check(storage: Storage, record: StudyRecord) -> str:
     """Read everything; damage is an error that names the place."""
     trials, settings = storage.trials(record.name), storage.settings(record.name)
+    storage.sessions(record.name)
     return f"{record.name}: {len(trials)} trials and {len(settings)} settings read back as they were written"
 
 

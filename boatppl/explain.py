@@ -8,7 +8,7 @@ import numpy as np
 
 from boatppl.graph import DAG
 from boatppl.node import Node
-from boatppl.propagate import NodeDraws, Posterior
+from boatppl.propagate import Luck, NodeDraws, Posterior, needed
 from boatppl.space import Simplex, Space
 from boatppl.suggest import Goal
 
@@ -86,6 +86,46 @@ def variance_shares(node: NodeDraws) -> Variance | None:
         return None
     formula, shift, noise = (variance / total).mean(axis=1)
     return Variance(float(formula), float(shift), float(noise))
+
+
+# -- where the doubt is -----------------------------------------------------------------
+
+
+def doubt(
+    posterior: Posterior, goal: Goal, unit: np.ndarray, seed: int, contexts: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the share of the doubt about the noise-free objective at ``unit (coordinate,)`` that comes from
+    each block, largest first.
+
+    A block's total effect is ``E (f - f_b)^2 / 2``, where ``f_b`` has the block's draws shuffled and the
+    others' kept (Jansen 1999): what is unknown of its variables and residuals. Shares are of the sum of the
+    effects.
+    """
+    names = set(needed(posterior.model, goal.name))
+    shuffled = np.roll(np.arange(posterior.draws), posterior.draws // 2)
+    luck = posterior.luck([seed, 71])
+    still = {name: np.zeros_like(value) for name, value in luck.noise.items()}
+    own = np.random.default_rng([seed, 72]).normal(size=posterior.draws)
+
+    def value(block: set[str]) -> np.ndarray:
+        """The objective ``(draw,)`` with the draws of a block shuffled."""
+        mixed = posterior.shuffled(block, shuffled)
+        residual = {n: z[shuffled] if n in block else z for n, z in luck.residual.items()}
+        forward = mixed.propagate(unit[None], goal.name, Luck(residual, still), contexts)
+        mean, variance = forward.objective()
+        z = own[shuffled] if goal.name in block else own
+        return np.broadcast_to(mean[:, 0] + np.sqrt(variance[:, 0]) * z, (posterior.draws,))
+
+    kept, effects = value(set()), {}
+    for fitted in posterior.blocks:
+        inside = {node.name for node in fitted.density.block.nodes} & names
+        if inside:
+            change = np.square(kept - value(inside))
+            effects[" and ".join(n for n in posterior.nodes if n in inside)] = float(np.nanmean(change)) / 2
+    total = sum(effects.values())
+    if not (np.isfinite(total) and total > 0):
+        return {}
+    return {name: effects[name] / total for name in sorted(effects, key=lambda name: -effects[name])}
 
 
 # -- which values are as good -----------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, OUTSIDE
+from boatppl.fingerprint import Description, changes, fingerprint
 from boatppl.space import Space
 from boatppl.storage import Storage
 from boatppl.trial import Trial, Trials
 from boatppl.words import listed
+
+HOST = "{} {}"  # the machine's name and the process's number
 
 
 class Log:
@@ -21,14 +25,46 @@ class Log:
     The space and the model may have changed since a trial ran. It is read as what it means today: parameters
     that it did not have are at their default, those that are gone are left out, and what does not fit is
     marked; the store itself never changes. ``shapes`` has the shape of every node's measurement.
+
+    Making a log begins a session of the study, with what it is made of (``description``); ``changed`` says
+    what differs from the last session, a clause each.
     """
 
     def __init__(
-        self, storage: Storage, name: str, space: Space, shapes: Mapping[str, tuple[int, ...]]
+        self,
+        storage: Storage,
+        name: str,
+        space: Space,
+        shapes: Mapping[str, tuple[int, ...]],
+        description: Description,
     ) -> None:
         self.storage, self.name, self.space, self.shapes = storage, name, space, dict(shapes)
+        self.changed = self._begin(description)
         self._read: dict[int, Trial] = {}  # finished ones, which never change
         self.trials = Trials(map(self._as_read, storage.trials(name)))
+
+    def _begin(self, description: Description) -> tuple[str, ...]:
+        before, [record] = (
+            self.storage.sessions(self.name),
+            [study for study in self.storage.studies() if study.name == self.name],
+        )
+        now, space = fingerprint(description), self.space.fingerprint()
+        self.storage.begin_session(self.name, HOST.format(platform.node(), os.getpid()), now, description)
+        self.storage.describe(self.name, space=space, model=now)
+        if not before:  # a new study, or one of a boatppl that kept only this
+            return () if record.space in ("", space) else ("the space has changed",)
+        if before[-1].model == now:
+            return ()
+        return tuple(changes(before[-1].description, description) or ["the model has changed"])
+
+    def resumption(self) -> str:
+        """Say in one sentence what has changed since the last session, and what became of the runs."""
+        fates = Counter(mark for trial in self.trials for mark in trial.marks if _of_change(mark))
+        n = len(self.trials)
+        kept = f"{n} trial{' is' if n == 1 else 's are'} kept"
+        if fates:
+            kept += f", {listed(f'{count} marked {mark!r}' for mark, count in fates.items())}"
+        return f"study {self.name!r} goes on although it has changed: {'; '.join(self.changed)}. Its {kept}."
 
     def refresh(self) -> None:
         """Read what other processes have added to the file."""
@@ -52,7 +88,7 @@ class Log:
             origin=origin,
             suggestion=suggestion,
             seed=seed,
-            host=f"{platform.node()} {os.getpid()}",
+            host=HOST.format(platform.node(), os.getpid()),
         )
         trial = self.storage.append(self.name, trial)
         self.trials = self.trials.with_trial(trial)
@@ -97,3 +133,7 @@ class Log:
         if (found, kept.keys(), marks) == (trial.configuration, trial.measurements.keys(), list(trial.marks)):
             return trial
         return replace(trial, configuration=found, measurements=kept, marks=tuple(dict.fromkeys(marks)))
+
+
+def _of_change(mark: str) -> bool:
+    return mark in (OUT_OF_RANGE, INFEASIBLE, OUTSIDE) or mark.startswith(("before ", "with "))

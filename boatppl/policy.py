@@ -2,17 +2,22 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from boatppl.evidence import OUTSIDE, Evidence, counted
 from boatppl.feasible import Feasibility
-from boatppl.propagate import needed
+from boatppl.incumbent import summary
+from boatppl.predict import predictive
+from boatppl.propagate import Posterior, needed, prior
 from boatppl.rivals import Rivals
 from boatppl.suggest import Runs, Score, suggest
 from boatppl.trial import State, Trial, Trials
 from boatppl.words import ModelError, listed
+
+PRIOR_DRAWS = 100  # of what is foretold before any measurement
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,36 @@ class Policy:
             Where the objective, or a node that it depends on, has never been measured.
         """
         if not was_run(self.space.default, trials):
-            return Choice(self.space.default, "default")
+            return Choice(self.space.default, "default", self._foretold(self.space.default, context))
         self._check_measured(trials, known)
         if not self.modelled(trials, known):
-            return Choice(self._designed(trials, number), "design")
+            configuration = self._designed(trials, number)
+            return Choice(configuration, "design", self._foretold(configuration, context))
         return self._suggested(trials, known, number, context)
 
     def modelled(self, trials: Trials, known: Evidence) -> bool:
-        """Whether the next suggestion comes from the posterior: the initial trials are there and one has an
-        objective."""
-        return counted(trials) + len(trials.running) >= self.n_initial and bool(known.objective)
+        """Whether the next suggestion comes from the posterior: the initial trials are there (or every
+        configuration of a small space was run) and one has an objective."""
+        done = counted(trials) + len(trials.running)
+        return done >= min(self.n_initial, self.space.size) and bool(known.objective)
+
+    def _foretold(
+        self, configuration: Mapping[str, Any], context: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """What the developer's priors alone say that a run will measure; None where they say nothing."""
+        believed = self._prior
+        if believed is None:
+            return None
+        unit = self.space.encode([configuration])
+        draws = predictive(believed, unit, context, self.seed, noise=True, target=self.goal.name)
+        low, median, high = summary(draws[self.goal.name][:, 0])
+        if not np.isfinite([low, median, high]).all():
+            return None
+        return {"predicted": {"low": low, "median": median, "high": high}, "prior": True}
+
+    @cached_property
+    def _prior(self) -> Posterior | None:
+        return prior(self.model, PRIOR_DRAWS, self.seed)
 
     def _designed(self, trials: Trials, number: int) -> dict[str, Any]:
         """The next point of the design that was not run."""
@@ -80,6 +105,8 @@ class Policy:
         [configuration] = self.space.decode(found.unit[None])
         record = rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
         record |= {"proposed_by": names[draw], "evaluated": found.evaluated}
+        if found.repeated:
+            record |= {"repeated": found.repeated, "among": found.among}
         return Choice(configuration, "suggested", record)
 
     def _rows(self, trials: Iterable[Trial]) -> np.ndarray:

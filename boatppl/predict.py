@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from boatppl.graph import DAG
 from boatppl.propagate import Luck, Posterior, needed
 from boatppl.rows import assemble
 from boatppl.transform import Transform
+from boatppl.words import ModelError, listed, nearest
 
 REPLICATES = 16  # of the noise, where it is averaged out within each draw
 JOINT = 400  # rows up to which residuals are sampled jointly; beyond, each on its own
@@ -23,6 +25,7 @@ def predictive(
     *,
     noise: bool,
     target: str | None = None,
+    do: Mapping[str, np.ndarray] | None = None,
 ) -> Draws:
     """Return draws name -> ``(draw, configuration, *dims)``, in each node's unit.
 
@@ -39,21 +42,58 @@ def predictive(
         meaningful).
     target
         Limits the work to what this node or derived quantity depends on.
+    do
+        Name -> value ``(*dims)`` of what is held there by an intervention, in its unit.
     """
     model = posterior.model
     known = [name for name in model.order if name in model.nodes or name in model.derived]
     names = known if target is None else needed(model, target)
+    held = do or {}
     if noise:
         runs = posterior.luck_of_runs(np.random.default_rng([seed, 21]), len(unit))
-        return _one_pass(posterior, unit, contexts, names, seed, runs)[1]
+        return _one_pass(posterior, unit, contexts, names, seed, runs, held)[1]
     total: Draws = {}
-    noisy = [name for name in names if name in model.nodes and name != target]
+    noisy = [name for name in names if name in model.nodes and name != target and name not in held]
     replicates = posterior.strata([seed, 22], REPLICATES if noisy else 1)
     for luck in replicates:
-        free, _ = _one_pass(posterior, unit, contexts, names, seed, luck)
+        free, _ = _one_pass(posterior, unit, contexts, names, seed, luck, held)
         total = {name: total.get(name, 0.0) + value / len(replicates) for name, value in free.items()}
     transforms = posterior.transforms
-    return {name: transforms.get(name, Transform()).inverse(value) for name, value in total.items()}
+    found = {name: transforms.get(name, Transform()).inverse(value) for name, value in total.items()}
+    return found | {n: np.broadcast_to(value, found[n].shape) for n, value in held.items() if n in found}
+
+
+def intervention(model: DAG, do: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Check what an intervention holds: name of a node or derived quantity -> value ``(*dims)``.
+
+    Raises
+    ------
+    ModelError
+        For a name that can not be held, or a value that is no number, of another shape or outside the node's
+        transform.
+    """
+    found = {}
+    for name, value in do.items():
+        known = [*model.nodes, *model.derived]
+        if name not in known:
+            kind = model.sources[name].kind if name in model.sources else None
+            hint = f" {name!r} is a {kind}." if kind else nearest(name, known)
+            hint += " Put it into the configuration." if kind == "parameter" else ""
+            raise ModelError(
+                f"do= holds nodes and derived quantities; got {name!r}.{hint} Known: {listed(known)}."
+            )
+        shape, node = model.sources[name].shape, model.nodes.get(name)
+        try:
+            array = np.asarray(value, float)
+        except (TypeError, ValueError):
+            array = np.array(np.nan)
+        there = array.shape == shape and np.isfinite(array).all()
+        if not there or (node and not np.isfinite(Transform(node.node.transform).forward(array)).all()):
+            wanted = Transform(node.node.transform).domain if node else "a finite number"
+            of = f", of shape {shape}" if shape else ""
+            raise ModelError(f"do= holds {name!r} at {wanted}{of}; got {value!r}.")
+        found[name] = array
+    return found
 
 
 def _one_pass(
@@ -63,6 +103,7 @@ def _one_pass(
     names: Sequence[str],
     seed: int,
     luck: Luck,
+    held: Mapping[str, np.ndarray],
 ) -> tuple[Draws, Draws]:
     """Return noise-free values (transformed scale) and measured values (natural unit) of one pass."""
     model = posterior.model
@@ -70,6 +111,11 @@ def _one_pass(
     values = dict(model.inputs(unit, contexts))
     free, seen = {}, {}
     for name in names:
+        if name in held:
+            value = np.broadcast_to(held[name], (posterior.draws, len(unit), *np.shape(held[name])))
+            values[name] = seen[name] = value
+            free[name] = posterior.transforms.get(name, Transform()).forward(value)
+            continue
         if name in model.derived:
             value = model.evaluate_derived(name, values)
             value = np.broadcast_to(value, (posterior.draws, len(unit), *value.shape[2:]))

@@ -10,7 +10,7 @@ and one for the noise, the same at every configuration, so each draw is a smooth
 configuration.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,8 +22,9 @@ from boatppl.gp.conditional import Conditional
 from boatppl.gp.kernel import KINDS
 from boatppl.graph import DAG, NodeGraph
 from boatppl.infer import BlockPosterior
+from boatppl.priors import draw_prior
 from boatppl.rows import Rows, arrive, assemble, every_row, scatter
-from boatppl.table import Table, residual_features
+from boatppl.table import Table, measured, residual_features, tables
 from boatppl.transform import Transform
 from boatppl.wiring import Key
 
@@ -41,6 +42,14 @@ class NodeDraws:
     def transform(self) -> Transform:
         """The scale on which the node is modelled."""
         return self.table.transform
+
+    def take(self, draws: np.ndarray) -> "NodeDraws":
+        """Return the node under some draws, in their order."""
+        return replace(
+            self,
+            variables={key: value[draws] for key, value in self.variables.items()},
+            residual=None if self.residual is None else self.residual.take(draws),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,15 +113,13 @@ class Posterior:
     def take(self, draws: Sequence[int]) -> "Posterior":
         """Return the posterior of some draws only."""
         chosen = np.asarray(draws, int)
-        nodes = {
-            name: replace(
-                node,
-                variables={key: value[chosen] for key, value in node.variables.items()},
-                residual=None if node.residual is None else node.residual.take(chosen),
-            )
-            for name, node in self.nodes.items()
-        }
+        nodes = {name: node.take(chosen) for name, node in self.nodes.items()}
         return replace(self, nodes=nodes, draws=len(chosen))
+
+    def shuffled(self, names: Collection[str], order: np.ndarray) -> "Posterior":
+        """Return the posterior with the draws of some nodes in another order ``(draw,)``: blocks are
+        independent, so it is the same posterior where ``names`` are whole blocks."""
+        return replace(self, nodes={n: d.take(order) if n in names else d for n, d in self.nodes.items()})
 
     def luck(self, seed: int | Sequence[int]) -> Luck:
         """Return fresh common random numbers; the same seed gives the same."""
@@ -264,22 +271,50 @@ def condition(model: DAG, tables: Mapping[str, Table], blocks: Sequence[BlockPos
     return Posterior(model, nodes, tuple(blocks), min(block.draws for block in blocks))
 
 
+def prior(model: DAG, draws: int, seed: int) -> Posterior | None:
+    """Return what a model says before any measurement, from draws of its priors: nothing is compiled.
+
+    None where that says nothing: a node is standardised by its measurements, or a block has potentials or
+    observations, of which the priors alone know nothing.
+    """
+    nodes: dict[str, NodeDraws] = {}
+    empty = tables(model, measured(model, []))
+    for block in model.blocks:
+        informed = block.model.potentials or block.model.observed_RVs
+        if informed or any(graph.node.standardised for graph in block.nodes):
+            return None
+        values = draw_prior({v.name: v for v in block.model.free_RVs}, draws, seed)
+        nodes |= {graph.name: _conditioned(graph, empty[graph.name], draws, values) for graph in block.nodes}
+    return Posterior(model, {name: nodes[name] for name in model.nodes}, (), draws)
+
+
 def _node_draws(graph: NodeGraph, table: Table, block: BlockPosterior) -> NodeDraws:
-    variables = {name: block.variables[name] for name in graph.variables}
+    return _conditioned(graph, table, block.draws, block.variables, block.scales.get(graph.name))
+
+
+def _conditioned(
+    graph: NodeGraph,
+    table: Table,
+    draws: int,
+    known: Mapping[str, np.ndarray],
+    scales: np.ndarray | None = None,
+) -> NodeDraws:
+    """Return a node under draws of its block's variables; ``scales (draw, row)`` are a robust node's."""
+    variables = {name: known[name] for name in graph.variables}
     if not graph.inputs:
         return NodeDraws(graph, table, variables, None)
     wires = {key: value[None] for key, value in table.wires.items()}
     mean, noise = graph.evaluator(variables, wires, table.rows.elements, len(table))
-    shape = (block.draws, len(table))
+    shape = (draws, len(table))
     variance = np.broadcast_to(noise, shape) ** 2
-    if graph.name in block.scales:
-        variance = variance / block.scales[graph.name]
+    if scales is not None:
+        variance = variance / scales
     observed = (
         KINDS[kernel_of(graph)],
         table.Z,
         table.groups,
-        block.variables[f"{graph.prefix}amplitude"],
-        block.variables[f"{graph.prefix}lengthscale"].reshape(block.draws, -1),
+        known[f"{graph.prefix}amplitude"],
+        known[f"{graph.prefix}lengthscale"].reshape(draws, -1),
         variance,
         table.y - np.broadcast_to(mean, shape),
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from boatppl.dag import DAGModel, generic_model
 from boatppl.evidence import Evidence
+from boatppl.explain import doubt
 from boatppl.fit import Inference
 from boatppl.hedge import Forecast, forecast_run, quantiles, weights
 from boatppl.incumbent import Best, best_column, best_of, noise_free
@@ -76,7 +77,8 @@ class Rivals:
         """Return what is known before a run at ``chosen (coordinate,)``, as a record for the log.
 
         What it will measure (each rival's forecast, and quantiles of their mixture), the expected gain over
-        the best of ``run (configuration, coordinate)`` and its probability.
+        the best of ``run (configuration, coordinate)`` and its probability, and from which nodes the first
+        model's doubt comes (:func:`boatppl.explain.doubt`).
         """
         known = self.contenders(posteriors, run, contexts)
         draws = self.noise_free(posteriors, shares, np.concatenate([chosen[None], known]), contexts)
@@ -88,6 +90,7 @@ class Rivals:
         }
         low, median, high = quantiles(forecasts, shares, self.seed, (0.05, 0.5, 0.95))
         return {
+            "doubt": doubt(posteriors[self.first], self.goal, chosen, self.seed, contexts),
             "predicted": {"low": low, "median": median, "high": high},
             "expected_gain": float(np.nanmean(np.maximum(gain, 0.0))),
             "probability": float(np.nanmean(gain > 0.0)),

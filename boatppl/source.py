@@ -47,6 +47,35 @@ def compared(function: Callable[..., Any]) -> str | None:
     return None
 
 
+def content(function: Callable[..., Any]) -> str:
+    """Return what a function does, as text: its source without comments, docstring, decorators and layout,
+    the plain values that it takes from around it, and the functions of its own module that it calls.
+
+    Its instructions where there is no source to read.
+    """
+    own = getattr(function, "__module__", None)
+    used = [f for f in _around(function).values() if inspect.isfunction(f) and f.__module__ == own]
+    functions: list[Callable[..., Any]] = [function, *(f for f in used if f is not function)]
+    plain = {name: v for f in functions for name, v in _around(f).items() if isinstance(v, str | int | float)}
+    return "\n".join([*map(_bare, functions), *(f"{name} = {plain[name]!r}" for name in sorted(plain))])
+
+
+def _around(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return what a function takes from around it, by name."""
+    around = inspect.getclosurevars(function)
+    return {**around.globals, **around.nonlocals}
+
+
+def _bare(function: Callable[..., Any]) -> str:
+    definition, _ = _definition(function)
+    if definition is None:
+        code = function.__code__
+        return code.co_code.hex() + repr([c for c in code.co_consts if isinstance(c, str | int | float)])
+    documented = ast.get_docstring(definition) is not None
+    body = definition.body[documented:] or [ast.Pass()]
+    return f"({ast.unparse(definition.args)}): " + "; ".join(map(ast.unparse, body))
+
+
 def _computed(node: ast.expr, symbolic: set[str]) -> bool:
     """Whether an expression is arithmetic on symbolic names."""
     if isinstance(node, ast.BinOp):
@@ -145,8 +174,7 @@ class _Named(ast.NodeTransformer):
 
 def _constants(function: Callable[..., Any]) -> dict[str, float]:
     """Return the plain numbers that a function takes from around it."""
-    around = inspect.getclosurevars(function)
-    outside = {**around.globals, **around.nonlocals}
+    outside = _around(function)
     return {name: v for name, v in outside.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 

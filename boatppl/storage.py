@@ -12,6 +12,7 @@ their turn (``BEGIN IMMEDIATE``), and a trial's number is given out inside the t
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -27,10 +28,10 @@ from typing import Any, Self
 from boatppl.trial import Trial, Trials
 from boatppl.words import listed
 
-__all__ = ["Storage", "StorageError", "StudyRecord", "open_storage"]
+__all__ = ["SessionRecord", "Storage", "StorageError", "StudyRecord", "open_storage"]
 
 APPLICATION_ID = 0x424F4154  # "BOAT" in SQLite's header, so that `file` and other programs can tell
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 60.0  # how long to wait for another process's transaction; each takes milliseconds
 FROM_BACKUP = "Take the file from a backup, or start a study of another name."
 
@@ -70,6 +71,24 @@ CREATE TABLE trials (
     PRIMARY KEY (study, number)
 ) STRICT;
 """
+# What came with version 2: who opened a study, with which model. A model is text that is kept once.
+SESSIONS = """
+CREATE TABLE models (
+    fingerprint TEXT PRIMARY KEY,
+    description TEXT NOT NULL,
+    digest TEXT NOT NULL
+) STRICT;
+CREATE TABLE sessions (
+    study TEXT NOT NULL REFERENCES studies (name),
+    number INTEGER NOT NULL,
+    started TEXT NOT NULL,
+    host TEXT NOT NULL,
+    model TEXT NOT NULL REFERENCES models (fingerprint),
+    digest TEXT NOT NULL,
+    PRIMARY KEY (study, number)
+) STRICT;
+"""
+MIGRATIONS = {1: SESSIONS}  # version -> what makes the next one of it
 # Each holds one field of Trial.to_record() as JSON.
 COLUMNS = (
     "configuration", "context", "state", "measurements", "reason", "origin", "suggestion", "seed", "started",
@@ -96,6 +115,17 @@ class StudyRecord:
     direction: str  # "minimize" or "maximize"
     space: str
     model: str
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """One opening of a study: when (UTC), where, and with which model (its fingerprint and description)."""
+
+    number: int
+    started: datetime
+    host: str
+    model: str
+    description: dict[str, Any]
 
 
 def open_storage(path: str | os.PathLike[str] | None = None) -> Storage:
@@ -208,6 +238,47 @@ class Storage:
                 (space, model, digest, name),
             )
         return replace(known, space=space, model=model)
+
+    def begin_session(self, name: str, host: str, model: str, description: dict[str, Any]) -> SessionRecord:
+        """Note that a study is opened with a model; give the session.
+
+        ``model`` is the fingerprint of ``description``, which is plain values.
+        """
+        now, text = datetime.now(UTC).isoformat(), _dumps(description, f"model of study {name!r}")
+        with self._transaction("write") as connection:
+            self._study(connection, name)
+            connection.execute(
+                "INSERT INTO models VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (model, text, _digest(model, text)),
+            )
+            (last,) = connection.execute(
+                "SELECT max(number) FROM sessions WHERE study = ?", (name,)
+            ).fetchone()
+            values = (name, 0 if last is None else last + 1, now, host, model)
+            connection.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)", (*values, _digest(*values)))
+        return SessionRecord(values[1], datetime.fromisoformat(now), host, model, description)
+
+    def sessions(self, name: str) -> list[SessionRecord]:
+        """Every session of a study, in order: when, where, and with which model it was opened."""
+        with self._transaction("read") as connection:
+            self._study(connection, name)
+            models = {row["fingerprint"]: row for row in connection.execute("SELECT * FROM models")}
+            rows = connection.execute(
+                "SELECT * FROM sessions WHERE study = ? ORDER BY number", (name,)
+            ).fetchall()
+        return [self._session(row, models.get(row["model"])) for row in rows]
+
+    def _session(self, row: sqlite3.Row, model: sqlite3.Row | None) -> SessionRecord:
+        *values, digest = row
+        whole = model is not None and model["digest"] == _digest(model["fingerprint"], model["description"])
+        if model is None or not whole or digest != _digest(*values):
+            raise StorageError(
+                f"{self._where}: session {row['number']} of study {row['study']!r} is damaged (its digest "
+                f"does not fit). {FROM_BACKUP}"
+            )
+        _, number, started, host, fingerprint = values
+        known = json.loads(model["description"])
+        return SessionRecord(number, datetime.fromisoformat(started), host, fingerprint, known)
 
     # ---- settings
 
@@ -417,9 +488,24 @@ def _connect(address: str, **options: Any) -> sqlite3.Connection:
 
 
 def _lay_out(connection: sqlite3.Connection) -> None:
-    connection.executescript(
-        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {SCHEMA}"
-    )
+    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+    connection.executescript(f"{marks} {SCHEMA} {SESSIONS}")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Make an older file one of today's schema, in one transaction: a kill leaves the old one or the new."""
+    with _sentences(path, "be brought to today's schema"):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()  # another process may be first
+            for old in range(version, SCHEMA_VERSION):
+                for statement in filter(str.strip, MIGRATIONS[old].split(";")):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
 
 
 def _refuse_what_is_no_file(path: Path) -> None:
@@ -479,6 +565,10 @@ def _verify(connection: sqlite3.Connection, path: Path) -> None:
             f"{SCHEMA_VERSION}). Upgrade boatppl, or choose another file."
         )
     with _sentences(path, "be read"):
+        whole = _tables(connection) == _expected(version)
+    if not whole:  # a bent name of a column would be met as anything later
+        raise StorageError(f"{path} is damaged: its tables are not those of a study file. {FROM_BACKUP}")
+    with _sentences(path, "be read"):
         # The full check, not the quick one: it compares rows with their index, so that a row cannot leave
         # its study unseen. 10,000 trials take about 0.1 s.
         problems = [text for (text,) in connection.execute("PRAGMA integrity_check(3)")]
@@ -490,6 +580,22 @@ def _verify(connection: sqlite3.Connection, path: Path) -> None:
     with _sentences(path, "be written to"):
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
+    if version < SCHEMA_VERSION:
+        _migrate(connection, path)
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    """What makes the tables of a file."""
+    rows = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    return [sql for (sql,) in rows]
+
+
+@functools.cache
+def _expected(version: int) -> list[str]:
+    """What makes the tables of a file of a schema version."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA + "".join(MIGRATIONS[old] for old in range(1, version)))
+        return _tables(connection)
 
 
 @contextlib.contextmanager

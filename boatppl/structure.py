@@ -120,7 +120,7 @@ class Structure:
         wanted = node.residual.inputs
         names = self.origins(node.arguments) if wanted is None else wanted
         found = tuple(name for name in names if self._varies(name, node.over))
-        if not found and node.residual.is_described:
+        if not found and wanted is None and node.residual.is_described:
             raise ModelError(
                 f"residual= of {node!r} has nothing that it could be a function of: expected an input that "
                 f"differs between runs, got {listed(names) or 'no arguments'}. Name parameters, contexts or "

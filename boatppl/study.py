@@ -1,5 +1,6 @@
 """The study: the trials so far, the model and what to optimise. The only mutable object."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,19 +12,20 @@ import xarray as xr
 from boatppl.dag import DAGModel
 from boatppl.datatree import as_dataset, tree
 from boatppl.diagnose import Diagnosis, diagnose
-from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, Evidence, counted, evidence, objectives
+from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, OUTSIDE, Evidence, counted, evidence, objectives
+from boatppl.fingerprint import described
 from boatppl.html.study import as_html
 from boatppl.incumbent import Best
 from boatppl.infer import LONG, SHORT, Chains
 from boatppl.log import Log
 from boatppl.policy import Policy
-from boatppl.predict import predictive
+from boatppl.predict import intervention, predictive
 from boatppl.propagate import Posterior
 from boatppl.rivals import Rivals, check_goal, rivals_of
 from boatppl.space import Space
 from boatppl.storage import open_storage
 from boatppl.suggest import ACQUISITIONS, Goal
-from boatppl.table import check_domain, shape_of
+from boatppl.table import check_domain, shape_of, unused_rows
 from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
 from boatppl.validate import Comparison, CrossValidation, compare, cross_validate, named_inferences
 from boatppl.words import ModelError, check_count, check_flag, expected_one_of, listed
@@ -108,8 +110,10 @@ class Study:
         n_initial = default_n_initial(self.model, self.generic) if n_initial is None else n_initial
         self.rivals = Rivals(rivals.models, self.goal, self.random_seed)
         self.policy = Policy(self.rivals, n_initial=n_initial, acquisition=acquisition, seed=self.random_seed)
-        self.log = Log(self.storage, name, self.space, self._shapes())
+        self.log = Log(self.storage, name, self.space, self._shapes(), described(rivals.models))
         self._known: tuple[Trials, Evidence] | None = None
+        if self.log.changed:
+            logging.getLogger("boatppl").warning("%s", self.log.resumption())
 
     @property
     def trials(self) -> Trials:
@@ -280,12 +284,17 @@ class Study:
         *,
         noise: bool = True,
         context: Mapping[str, Any] | None = None,
+        do: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
         """Return draws of every node at some configurations, dims ``(sample, configuration, *node dims)``.
 
         ``noise=True``: of what a run would measure. ``noise=False``: of the quantity itself, run-to-run
         variation averaged out within each draw. Draws are joint over configurations, so differences between
         them are meaningful.
+
+        ``do`` holds nodes or derived quantities at values, in their unit: ``do={"gc_pause": 5.0}`` asks what
+        would be if every pause were 5 ms. What causes them no longer matters; what they cause follows
+        (Pearl 2009, ch. 3).
         """
         if not isinstance(configurations, Sequence | Mapping) or isinstance(configurations, str):
             raise ModelError(
@@ -294,7 +303,8 @@ class Study:
         rows = [configurations] if isinstance(configurations, Mapping) else list(configurations)
         unit = self.space.encode([self.space.validate(row, strict=False) for row in rows])
         known = self.space.validate_context(context)
-        values = predictive(self._posterior(), unit, known, self.random_seed, noise=noise)
+        held = intervention(self.model, do or {})
+        values = predictive(self._posterior(), unit, known, self.random_seed, noise=noise, do=held)
         return as_dataset(self.model, values)
 
     @property
@@ -374,17 +384,18 @@ class Study:
     def unused(self) -> list[str]:
         """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause
         missing``."""
-        posterior = self._posterior()
-        lines = []
-        for name, draws in posterior.nodes.items():
-            for reason, numbers in draws.table.unused.items():
-                total = len(draws.table) + sum(len(n) for n in draws.table.unused.values())
-                lines.append(f"{len(numbers)} of {total} rows of {name} unused: {reason}")
-        return lines
+        known = self.evidence().trials
+        used = {trial.number for trial in known}
+        left = [t for t in self.trials.finished if t.measurements and t.number not in used]
+        outside = sum(OUTSIDE in trial.marks for trial in left)
+        whole = {OUTSIDE: outside, f"{listed(self.space.contexts)} missing": len(left) - outside}
+        lines = [f"{n} of {len(known) + len(left)} trials unused: {why}" for why, n in whole.items() if n]
+        return [*lines, *unused_rows(self.model, known)]
 
     def __repr__(self) -> str:
         direction = "maximize" if self.goal.maximize else "minimize"
-        return f"Study {self.name!r}: {direction} {self.goal.name}, {self.trials!r}"
+        head = f"Study {self.name!r}: {direction} {self.goal.name}, {self.trials!r}"
+        return "\n  ".join([head, *([self.log.resumption()] if self.log.changed else []), *self.unused()])
 
     def _repr_html_(self) -> str:
         units = {name: getattr(self.space.parameters[name], "unit", None) for name in self.space.slices}

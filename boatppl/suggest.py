@@ -22,6 +22,7 @@ ACQUISITIONS = ("expected improvement", "thompson", "posterior mean")
 Score = Callable[[np.ndarray], np.ndarray]  # rows (configuration, coordinate) -> (configuration,)
 Gradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # and its slope (configuration, coordinate)
 CONTENDERS = 12  # the best runs so far; the draws' incumbents are among them
+MAY_BE_BEST = 0.05  # the share of draws in which a cell of a small space is the best one
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,16 @@ class Runs:
 
 @dataclass(frozen=True, eq=False)
 class Suggestion:
-    """The next configuration (a unit row) and how many were looked at to find it."""
+    """The next configuration (a unit row) and how many were looked at to find it.
+
+    ``repeated`` is how often it was run already, ``among`` how many may be best, where every configuration of
+    a small space was run.
+    """
 
     unit: np.ndarray
     evaluated: int
+    repeated: int = 0
+    among: int = 0
 
 
 class Improvement:
@@ -140,6 +147,22 @@ def suggest(
     minimiser of one draw, sampled jointly over candidates) or ``"posterior mean"`` (no exploration at all).
     """
     known = contenders(posterior, goal, runs.measured, posterior.luck([seed, 1]), contexts)
+    try:
+        return _new(posterior, goal, known, runs, seed, acquisition, contexts)
+    except Exhausted:
+        return _again(posterior, goal, known, runs, seed, contexts)
+
+
+def _new(
+    posterior: Posterior,
+    goal: Goal,
+    known: np.ndarray,
+    runs: Runs,
+    seed: int,
+    acquisition: str,
+    contexts: Mapping[str, Any] | None,
+) -> Suggestion:
+    """Return a configuration that was never run; raise Exhausted where there is none."""
     if acquisition == "thompson":
         return _thompson(posterior, goal, known, runs, seed, contexts)
     gradient = None
@@ -163,11 +186,33 @@ def _search(
 
     if not space.continuous.any() or runs.feasible is not None:
         gradient = None
-    try:
-        found = maximise(cautious, space, seed=seed, starts=starts, avoid=runs.taken, gradient=gradient)
-    except Exhausted:  # every configuration of a small space was run: run the most promising one again
-        found = maximise(cautious, space, seed=seed, starts=starts, gradient=gradient)
+    found = maximise(cautious, space, seed=seed, starts=starts, avoid=runs.taken, gradient=gradient)
     return Suggestion(found.unit, found.evaluated)
+
+
+def _again(
+    posterior: Posterior,
+    goal: Goal,
+    known: np.ndarray,
+    runs: Runs,
+    seed: int,
+    contexts: Mapping[str, Any] | None,
+) -> Suggestion:
+    """Return which of the ``known`` configurations to run again where every one was run.
+
+    It is the least measured of those that are best in at least ``MAY_BE_BEST`` of the draws, and of the two
+    likeliest always: telling the best from its rival is all that another run can teach (top-two sampling:
+    Russo 2020).
+    """
+    values, _ = posterior.realise(known, goal.name, posterior.luck([seed, 1]), [seed, 2], contexts)
+    best = np.argmin(np.where(np.isfinite(values), goal.sign * values, np.inf), axis=1)
+    share = np.bincount(best, minlength=len(known)) / len(values)
+    ran = np.concatenate([runs.measured, runs.pending])
+    count = np.array([np.sum((np.abs(ran - row) < 1e-9).all(axis=1)) for row in known])
+    order = np.argsort(-share, kind="stable")
+    likely = [i for rank, i in enumerate(order) if rank < 2 or share[i] >= MAY_BE_BEST]
+    chosen = min(likely, key=lambda i: count[i])  # the likelier of equals
+    return Suggestion(known[chosen], len(known), int(count[chosen]), len(likely))
 
 
 def _exploit(posterior: Posterior, goal: Goal, seed: int, contexts: Mapping[str, Any] | None) -> Score:
@@ -193,7 +238,9 @@ def _thompson(
     near = [space.neighbours(row, rng, 24) for row in known[:8]]
     candidates = np.unique(np.concatenate([space.sample(256, [seed, 3]), *near]), axis=0)
     taken = (np.abs(candidates[:, None] - runs.taken[None]).max(axis=-1) < 1e-9).any(axis=1)
-    candidates = candidates if taken.all() else candidates[~taken]
+    if taken.all():
+        raise Exhausted("every configuration of the space has been run or is pending.")
+    candidates = candidates[~taken]
     one = posterior.take([int(rng.integers(posterior.draws))])
     values, _ = one.realise(candidates, goal.name, one.luck([seed, 1]), [seed, 2], contexts)
     score = np.where(np.isfinite(values[0]), -goal.sign * values[0], -np.inf)

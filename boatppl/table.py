@@ -258,6 +258,29 @@ def _causes(
     return missing, broken
 
 
+def unused_rows(model: DAG, trials: Sequence[Trial]) -> list[str]:
+    """Say which rows of which node cannot be used, and why: ``27 of 30 rows of p99 unused: gc_pause
+    missing``."""
+    lines = []
+    for name, table in tables(model, measured(model, trials)).items():
+        total = len(table) + sum(len(numbers) for numbers in table.unused.values())
+        for reason, numbers in table.unused.items():
+            lines.append(f"{len(numbers)} of {total} rows of {name} unused: {reason}")
+    return lines
+
+
+def orphans(model: DAG, trial: Trial) -> dict[str, list[str]]:
+    """Return node that a trial did not measure -> the measured nodes of which it is a parent: they learn
+    nothing from the trial."""
+    found: dict[str, list[str]] = {}
+    for child in model.nodes:
+        parents = model.origins(model.parents(child)) if child in trial.measurements else ()
+        for parent in parents:
+            if parent in model.nodes and parent not in trial.measurements:
+                found.setdefault(parent, []).append(child)
+    return found
+
+
 def shape_of(model: DAG, name: str) -> tuple[int, ...]:
     """Return the shape of a node's measurement: ``()`` for a number, one length a dim for a vector."""
     return tuple(model.sizes[dim] for dim in model.sources[name].dims)

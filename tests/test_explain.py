@@ -5,7 +5,7 @@ import pymc as pm
 import pytest
 
 import boatppl as boat
-from boatppl.explain import AsGood, as_good, learned, variance_shares
+from boatppl.explain import AsGood, as_good, doubt, learned, variance_shares
 from boatppl.result import findings
 from boatppl.result.sentences import alternatives
 from boatppl.suggest import Goal
@@ -24,7 +24,7 @@ def told(nodes, truth, n=14):
 
 def posterior_of(study):
     rivals = study.rivals
-    objective = {trial.number: trial.measurements["rate"] for trial in study.trials}
+    objective = study.evidence().objective
     return rivals.posterior(rivals.first, list(study.trials), objective)
 
 
@@ -112,6 +112,62 @@ def test_the_generic_model_has_learned_no_unknown_of_the_developers():
     found = findings(study)
     assert found.learned == ()
     assert not found.variance
+
+
+# -- where the doubt is -----------------------------------------------------------------
+
+
+def test_the_doubt_is_in_the_node_that_was_hardly_measured():
+    def made(rates, pauses):
+        @boat.node(transform="log", residual=None)
+        def rate(x):
+            level = pm.LogNormal("level", 0, 1)
+            return level / x
+
+        @boat.node(transform="log", residual=None)
+        def pause(x):
+            size = pm.LogNormal("size", 0, 1)
+            return size * x
+
+        @boat.derived
+        def cost(rate, pause):
+            return rate * pause
+
+        study = boat.Study(boat.DAGModel(SPACE, [rate, pause, cost]), minimize="cost", random_seed=0)
+        rng = np.random.default_rng(0)
+        for i in range(12):
+            x, noise = 1.0 + i / 2, np.exp(0.05 * rng.normal(size=2))
+            values = {"rate": 3 / x * noise[0], "pause": 2 * x * noise[1]}
+            kept = {"rate": i < rates, "pause": i < pauses}
+            study.tell({"x": x}, {name: value for name, value in values.items() if kept[name]})
+        posterior = posterior_of(study)
+        return doubt(posterior, study.goal, SPACE.encode([{"x": 3.0}])[0], 0, {})
+
+    found = made(rates=12, pauses=1)
+    assert list(found) == ["pause", "rate"]
+    assert found["pause"] > 0.8
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert list(made(rates=1, pauses=12)) == ["rate", "pause"]
+    even = made(rates=12, pauses=12)
+    assert 0.15 < even["rate"] < 0.85
+
+
+def test_shares_of_doubt_are_those_of_a_sum_of_known_variances():
+    @boat.node(residual=None, noise=pm.HalfNormal.dist(0.01))
+    def first(x):
+        return 3.0 * pm.Normal("a", 0, 1) + 0 * x
+
+    @boat.node(residual=None, noise=pm.HalfNormal.dist(0.01))
+    def second(x):
+        return 1.0 * pm.Normal("b", 0, 1) + 0 * x
+
+    @boat.derived
+    def cost(first, second):
+        return first + second
+
+    study = boat.Study(boat.DAGModel(SPACE, [first, second, cost]), minimize="cost", random_seed=0)
+    found = doubt(posterior_of(study), study.goal, SPACE.encode([{"x": 3.0}])[0], 0, {})
+    assert found["first"] == pytest.approx(0.9, abs=0.06)  # 9 of 10 parts of the variance
 
 
 # -- values that are as good ------------------------------------------------------------

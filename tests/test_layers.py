@@ -12,7 +12,7 @@ FLOORS = (
     "space trial words html",
     "residual node transform source wiring structure priors unknowns rows",
     "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree",
-    "acquisition search suggest incumbent feasible hedge rivals explain evidence policy",
+    "acquisition search suggest incumbent feasible hedge rivals explain evidence policy fingerprint",
     "validate diagnose storage processes launch command runner log study progress result optimize",
     "check plots integrations",
     "__init__ __main__",  # the doors, which may open onto every floor

@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import pymc as pm
 import pytest
 
 import boatppl as boat
@@ -91,6 +92,52 @@ def test_a_failure_is_one_short_line():
     assert "failed" in line
     assert "OSError: disk full Traceback" in line
     assert len(line) <= 120
+
+
+def why_of(study, **known):
+    return TrialTable(study).cells(study.tell(suggested(study, **known), 8.9), None)[-1]
+
+
+def test_the_reason_is_always_true():
+    study = study_of()
+    nothing = why_of(study, expected_gain=0.0, probability=0.0)
+    assert nothing == "no configuration is expected to be better: the likeliest one, under 1 % sure"
+    again = why_of(study, expected_gain=0.0, probability=0.0, repeated=2, among=3)
+    assert again.endswith("again, as the least measured (2 times) of the 3 that may be best")
+    assert "(once)" in why_of(study, repeated=1, among=2)
+    doubt = {"full_rate": 0.81, "pause": 0.19}
+    assert why_of(study, doubt=doubt).endswith("81 % sure; 81 % of the doubt is in full_rate")
+    assert "doubt" not in why_of(study, doubt={"p99": 1.0})  # of one node it says nothing
+    assert "doubt" not in why_of(study, doubt={"a": 0.4, "b": 0.3, "c": 0.3})
+
+
+def structured():
+    @boat.node(unit="ms", transform="log")
+    def pause(young_mb):
+        return pm.LogNormal("each", 0, 1) * young_mb
+
+    @boat.node(unit="ms", transform="log")
+    def p99(pause):
+        return 2.0 + pause
+
+    return study_of(boat.DAGModel(JVM, [pause, p99]))
+
+
+def test_what_the_priors_say_is_shown_as_such():
+    study = structured()
+    trial = study.tell(study.ask(), {"pause": 20.0, "p99": 24.0})
+    table = TextTable(study)
+    assert re.search(r" 15 +\(prior\) [\d.]+ \[[\d.]+-[\d.]+\]  ", table.line(trial, 24.0))
+    assert len(table.line(trial, 24.0)) <= 120
+
+
+def test_what_a_missing_parent_costs_is_said_with_the_trial_and_at_the_end():
+    study = structured()
+    for young_mb in (8, 16, 32):
+        study.tell({**JVM.default, "young_mb": young_mb}, {"pause": young_mb, "p99": 2.0 + young_mb})
+    trial = study.tell({**JVM.default, "young_mb": 64}, {"p99": 66.0})
+    assert "pause missing: unused for p99" in TextTable(study, 160).line(trial, 10.0)
+    assert Journey(study).ended("done").splitlines()[1:] == ["1 of 4 rows of p99 unused: pause missing"]
 
 
 def test_the_rival_that_proposed_and_marks_are_said():

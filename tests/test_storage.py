@@ -540,3 +540,76 @@ def test_the_command_line_says_what_is_wrong(path, capsys):
     edit(path, "UPDATE trials SET state = '\"failed\"' WHERE number = 3")
     assert main(["check", str(path)]) == 1
     assert "trial 3 of study 's' is damaged" in capsys.readouterr().err
+
+
+# ---- sessions and older files
+
+
+def older(path: Path) -> None:
+    """The file that the boatppl of schema 1 wrote: a study of three trials and a running one."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(__file__).parent / "data" / "schema_1.sql").read_text())
+        connection.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;")
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def test_a_file_of_the_first_schema_is_migrated_and_reads_back_as_it_was_written(path):
+    older(path)
+    with open_storage(path) as storage:
+        (record,) = storage.studies()
+        assert (record.name, record.objective) == ("old", "loss")
+        trials = storage.trials("old")
+        assert [str(trial.state) for trial in trials] == ["complete"] * 3 + ["running"]
+        assert trials[0].configuration["x"] == 0.5
+        assert storage.get_setting("old", "random_seed") == 3
+        assert storage.sessions("old") == []
+        assert storage.begin_session("old", "here 1", "m", {"a": 1}).number == 0
+    with open_storage(path) as storage:  # again, with nothing left to do
+        assert [session.model for session in storage.sessions("old")] == ["m"]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+def test_a_migration_that_is_killed_leaves_the_old_file_or_the_new_one(path):
+    for delay in (0.0, 0.001, 0.003, 0.01):
+        path.unlink(missing_ok=True)
+        older(path)
+
+        def work(pipe: int) -> None:
+            os.write(pipe, b"!")
+            open_storage(path)
+
+        child, read = fork(work)
+        os.read(read, 1)
+        time.sleep(delay)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(read)
+        with open_storage(path) as storage:
+            assert len(storage.trials("old")) == 4
+            assert storage.sessions("old") == []
+        for side in ("-wal", "-shm"):
+            path.with_name(path.name + side).unlink(missing_ok=True)
+
+
+def test_sessions_are_numbered_and_keep_each_model_once(storage):
+    for model in ("a", "a", "b"):
+        storage.begin_session("s", f"host {model}", model, {"space": model})
+    found = storage.sessions("s")
+    assert [(s.number, s.model, s.host) for s in found] == [
+        (0, "a", "host a"), (1, "a", "host a"), (2, "b", "host b")
+    ]  # fmt: skip
+    assert found[2].description == {"space": "b"}
+    with pytest.raises(StorageError, match="holds no study"):
+        storage.begin_session("t", "", "a", {})
+
+
+def test_a_bent_session_is_named(path):
+    with open_storage(path) as storage:
+        storage.open_study("s", objective="p99", direction="minimize")
+        storage.begin_session("s", "here 1", "a", {"space": 1})
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE models SET description = '{\"space\":2}'")
+        connection.commit()
+    with open_storage(path) as storage, pytest.raises(StorageError, match="session 0 of study 's'"):
+        storage.sessions("s")

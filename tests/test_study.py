@@ -139,6 +139,9 @@ def test_partial_measurements_are_used_where_they_can_be_and_said(model):
     trial = study.tell({"x": 5.0, "y": 1}, {"cost": 11.0})
     assert trial.state is boat.State.PARTIAL
     assert study.unused() == ["1 of 5 rows of cost unused: rate missing"]
+    assert repr(study).splitlines()[1:] == ["  1 of 5 rows of cost unused: rate missing"]
+    generic = study.rivals.posterior("generic", study.evidence().trials, study.evidence().objective)
+    assert len(generic.nodes["cost"].table) == 5  # not out of the generic model
     study.tell({"x": 6.0, "y": 1}, {"rate": 5.5, "elsewhere": 3.0})  # a name for later models is kept
     assert study.trials[-1].measurements["elsewhere"] == 3.0
     assert study.ask().origin == "suggested"
@@ -193,6 +196,79 @@ def test_predictions_have_the_promised_shape_and_shrink_without_noise(model):
     assert float(np.log(noisy_draws["cost"]).std("sample").mean()) > float(
         np.log(free["cost"]).std("sample").mean()
     )
+
+
+def test_an_intervention_cuts_a_node_from_its_causes(model):
+    study = play(boat.Study(model, minimize="cost", random_seed=0), 8)
+    rows = [{"x": 2.0, "y": 3}, {"x": 8.0, "y": 3}]
+    held = study.predict(rows, do={"rate": 5.0}, noise=False)
+    assert (held["rate"].values == 5.0).all()
+    truth = [5 + 1, 5 + 4]
+    assert held["cost"].median("sample").values == pytest.approx(truth, rel=0.15)
+    seen = study.predict(rows, do={"rate": 5.0})
+    assert (seen["rate"].values == 5.0).all()  # held, so without noise of its own
+    assert not np.array_equal(seen["cost"], held["cost"])
+    nothing = study.predict(rows, do={"cost": 1.0}, noise=False)  # effects do not act on their causes
+    np.testing.assert_array_equal(nothing["rate"], study.predict(rows, noise=False)["rate"])
+
+
+@pytest.mark.parametrize(
+    ("do", "sentence"),
+    [
+        ({"x": 2.0}, r"do= holds nodes .* 'x' is a parameter. Put it into the configuration"),
+        ({"rat": 2.0}, "got 'rat'. Did you mean 'rate'"),
+        ({"rate": -1.0}, "do= holds 'rate' at above 0.*; got -1.0"),
+        ({"rate": [1.0, 2.0]}, r"do= holds 'rate' at .*; got \[1.0, 2.0\]"),
+        ({"rate": "low"}, "do= holds 'rate' at .*; got 'low'"),
+        ({"rate": np.nan}, "do= holds 'rate' at .*; got nan"),
+    ],
+)
+def test_what_cannot_be_held_is_a_sentence(model, do, sentence):
+    with pytest.raises(boat.ModelError, match=sentence):
+        boat.Study(model, minimize="cost", random_seed=0).predict([{"x": 2.0, "y": 3}], do=do)
+
+
+def test_derived_and_vector_quantities_can_be_held():
+    space = boat.Space(x=boat.Float(1, 4))
+
+    @boat.node(over="machine")
+    def load(x):
+        return pm.Normal("level", 0, 1) + x
+
+    @boat.derived
+    def total(load):
+        return load.sum()
+
+    @boat.node(residual=None)
+    def loss(total):
+        return total
+
+    dag = boat.DAGModel(space, [load, total, loss], coords={"machine": ["a", "b"]})
+    study = boat.Study(dag, minimize="loss", random_seed=0)
+    draws = study.predict([{"x": 2.0}], do={"load": [1.0, 2.0]}, noise=False)
+    assert (draws["total"].values == 3.0).all()
+    assert (study.predict([{"x": 2.0}], do={"total": 7.0}, noise=False)["loss"].values == 7.0).all()
+    with pytest.raises(boat.ModelError, match=r"of shape \(2,\); got 1.0"):
+        study.predict([{"x": 2.0}], do={"load": 1.0})
+
+
+def test_the_first_trials_say_what_the_priors_say(model):
+    study = boat.Study(model, minimize="cost", random_seed=0)
+    default = study.ask()
+    assert study.rivals.inference["structured"].compilations == 0  # the first trial waits for no compiler
+    assert default.suggestion["prior"]
+    known = default.suggestion["predicted"]
+    # by simulation: load ~ LogNormal(3, 1), slope ~ LogNormal(0, 1), cost = load / x + slope x at x = 2
+    rng = np.random.default_rng(0)
+    cost = np.exp(3 + rng.normal(size=10_000)) / 2 + 2 * np.exp(rng.normal(size=10_000))
+    assert known["median"] == pytest.approx(np.median(cost), rel=0.5)
+    assert known["low"] < np.quantile(cost, 0.1)
+    assert known["high"] > np.quantile(cost, 0.9)
+    study.tell(default, {"rate": 15.0, "cost": 21.0})
+    assert study.ask().suggestion["prior"]
+    assert len(study.rivals.history(study.trials, {0: 21.0})) == 1  # a prior is no forecast: it is not scored
+    generic = boat.Study(model.space, minimize="cost", random_seed=0)
+    assert generic.ask().suggestion is None  # it has no prior in the objective's unit
 
 
 def test_before_any_trial_predictions_are_the_prior(model):
@@ -318,12 +394,31 @@ def test_a_model_says_its_transforms_itself(model):
         boat.Study(model, minimize="cost", transform="log")
 
 
-def test_a_small_space_may_be_run_through_and_again():
-    study = boat.Study(boat.Space(mode=boat.Categorical(["a", "b", "c"])), minimize="loss", random_seed=0)
-    for _ in range(6):
+@pytest.mark.parametrize("acquisition", ["expected improvement", "thompson", "posterior mean"])
+def test_a_small_space_may_be_run_through_and_then_the_best_ones_again(acquisition):
+    space = boat.Space(mode=boat.Categorical(["a", "b", "c", "d", "e"]))
+    study = boat.Study(space, minimize="loss", random_seed=0, acquisition=acquisition)
+    truth, rng = {"a": 2.0, "b": 1.0, "c": 9.0, "d": 9.5, "e": 1.02}, np.random.default_rng(0)
+    for _ in range(13):
         trial = study.ask()
-        study.tell(trial, {"a": 2.0, "b": 1.0, "c": 3.0}[trial.configuration["mode"]])
-    assert study.best.configuration == {"mode": "b"}
+        study.tell(trial, truth[trial.configuration["mode"]] + 0.1 * rng.normal())
+    again = [trial.configuration["mode"] for trial in study.trials[5:]]
+    assert set(again) <= {"a", "b", "e"}  # what cannot be the best teaches nothing
+    assert min(again.count("b"), again.count("e")) >= 3  # never one of them over and over
+    known = study.trials[-1].suggestion
+    assert known["repeated"] >= 3
+    assert 2 <= known["among"] <= 3
+    pending = [trial.configuration["mode"] for trial in study.ask(2)]
+    assert len(set(pending)) == 2  # a run that is under way counts
+
+
+def test_repetitions_respect_what_fails():
+    study = boat.Study(boat.Space(mode=boat.Categorical(["a", "b", "c"])), minimize="loss", random_seed=0)
+    for _ in range(9):
+        trial = study.ask()
+        mode = trial.configuration["mode"]
+        study.fail(trial, "crash") if mode == "c" else study.tell(trial, {"a": 2.0, "b": 1.0}[mode])
+    assert [trial.configuration["mode"] for trial in study.trials].count("c") == 1
 
 
 @pytest.mark.parametrize("acquisition", ["thompson", "posterior mean"])

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from boatppl.progress.table import WIDTH, TextTable, TrialTable, unit_of
-from boatppl.progress.text import duration, one_line, shown
+from boatppl.progress.text import duration, ending, one_line, shown
 from boatppl.study import Study
 from boatppl.trial import Trial
 
@@ -89,10 +89,11 @@ class Journey:
         return parts
 
     def ended(self, stopped: str) -> str:
-        """Return the last sentence: why it stopped, and how much each rival model was listened to."""
+        """Return the last sentence: why it stopped, and how much each rival model was listened to; on lines
+        of their own, what was measured in vain."""
         shares = self.study.weights
         told = " / ".join(f"{name} {share:.2f}" for name, share in shares.items()) if len(shares) > 1 else ""
-        return "; ".join(filter(None, [f"stopped: {stopped}", told]))
+        return "\n".join(["; ".join(filter(None, [ending(stopped), told])), *self.study.unused()])
 
 
 class Silent:

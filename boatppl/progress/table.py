@@ -9,13 +9,16 @@ import numpy as np
 from boatppl.progress.text import interval, one_line, shown
 from boatppl.space import Space
 from boatppl.study import Study
+from boatppl.table import orphans
 from boatppl.trial import State, Trial
+from boatppl.words import listed
 
 WIDTH = 120  # of a line of text, in characters
-WHY = 40  # characters that the reason has at least; on a narrow screen it has NARROW_WHY
+WHY = 38  # characters that the reason has at least; on a narrow screen it has NARROW_WHY
 NARROW, NARROW_WHY = 110, 10
 TITLE = 24  # characters of the objective's title
 VALUE = 20  # characters of a value
+PRIOR = 20  # characters of a prediction by the priors
 MOST = 12  # parameters that have columns of their own
 SAMPLE = 64  # configurations from which the width of a parameter's values is read
 MOVES = "largest moves from the default"
@@ -140,7 +143,8 @@ class TextTable:
         number, trial, *_, forecast, measured, best, _ = table.titles
         fixed = [Column(number, 3), Column(trial, 9, left=True)]
         forecast = one_line(forecast, TITLE)
-        after = [Column(forecast, max(18, len(forecast))), Column(measured, 9), Column(best, 7)]
+        forecasts = 18 if self.content.study.generic else PRIOR
+        after = [Column(forecast, max(forecasts, len(forecast))), Column(measured, 9), Column(best, 7)]
         after = after[:-1] if self.narrow else after
         least = NARROW_WHY if self.narrow else WHY
         free = width - least - sum(column.width + 2 for column in fixed + after)
@@ -206,11 +210,15 @@ def fitted(pairs: Sequence[tuple[Column, Column]], free: int) -> list[Column]:
 
 
 def predicted(trial: Trial) -> str:
-    """Return the prediction made before the run: median and 90 % interval."""
-    known = (trial.suggestion or {}).get("predicted")
+    """Return the prediction made before the run: median and 90 % interval; by the priors alone at first."""
+    suggestion = trial.suggestion or {}
+    known = suggestion.get("predicted")
     if not isinstance(known, Mapping):
         return ""
-    return f"{shown(known['median'], 3)} [{interval(known['low'], known['high'])}]"
+    early = suggestion.get("prior", False)
+    digits = 2 if early else 3
+    text = f"{shown(known['median'], digits)} [{interval(known['low'], known['high'], digits)}]"
+    return f"(prior) {text}" if early else text
 
 
 def outcome(state: State) -> str:
@@ -226,14 +234,37 @@ REASONS = {
 }
 
 
+NEVER = 0.005  # a probability of less is said to be none
+MOST_OF = 0.5  # of the doubt: a node that has less of it is not named
+
+
 def why(study: Study, trial: Trial) -> str:
     """Return why the configuration was chosen, or what went wrong with it, in one line."""
     if trial.state in (State.FAILED, State.TIMED_OUT, State.ABORTED):
         return one_line(trial.reason or "")
-    text = REASONS.get(trial.origin, trial.origin)
+    missing = [
+        f"{name} missing: unused for {listed(children)}"
+        for name, children in (orphans(study.model, trial) if trial.measurements else {}).items()
+    ]
     known = trial.suggestion or {}
-    if "expected_gain" in known:
-        text = f"expected gain {shown(known['expected_gain'], 3)}, {100 * known['probability']:.0f} % sure"
-        if known.get("proposed_by") not in (None, study.rivals.first):
-            text += f" ({known['proposed_by']})"
-    return one_line("; ".join([*trial.marks, text]))
+    chosen = gain(known) if "expected_gain" in known else REASONS.get(trial.origin, trial.origin)
+    if known.get("proposed_by") not in (None, study.rivals.first):
+        chosen += f" ({known['proposed_by']})"
+    return one_line("; ".join([*trial.marks, *missing, chosen]))
+
+
+def gain(known: Mapping[str, Any]) -> str:
+    """Return what was hoped for of a suggestion, and which node the doubt was in."""
+    if "repeated" in known:
+        times = "once" if known["repeated"] == 1 else f"{known['repeated']} times"
+        among = f"of the {known['among']} that may be best"
+        return f"every configuration was run: again, as the least measured ({times}) {among}"
+    sure = known["probability"]
+    if sure < NEVER:
+        return "no configuration is expected to be better: the likeliest one, under 1 % sure"
+    text = f"expected gain {shown(known['expected_gain'], 3)}, {100 * sure:.0f} % sure"
+    doubt = known.get("doubt") or {}
+    node = next(iter(doubt), None)
+    if len(doubt) > 1 and node is not None and doubt[node] >= MOST_OF:
+        text += f"; {100 * doubt[node]:.0f} % of the doubt is in {node}"
+    return text

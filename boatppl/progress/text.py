@@ -78,3 +78,12 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def ending(stopped: str) -> str:
+    """Return why a session stopped, as a sentence.
+
+    >>> ending("5 trials were run"), ending("after 9 trials: 96 % sure to be within 2 % of the best")
+    ('stopped: 5 trials were run', 'stopped after 9 trials: 96 % sure to be within 2 % of the best')
+    """
+    return f"stopped {stopped}" if stopped.startswith("after ") else f"stopped: {stopped}"

@@ -89,9 +89,11 @@ def _settled(posterior: Posterior) -> bool:
 
 
 def _predicted(study: Study, best: Best) -> Mapping[str, float] | None:
-    """Return what was predicted before the first run of the best; None for one not suggested."""
-    known = (study.trials[best.trials[0]].suggestion or {}).get("predicted")
-    return known if isinstance(known, Mapping) else None
+    """Return what was predicted before the first run of the best; None for one of which nothing was said, or
+    by the priors alone."""
+    suggestion = study.trials[best.trials[0]].suggestion or {}
+    known = suggestion.get("predicted")
+    return known if isinstance(known, Mapping) and not suggestion.get("prior") else None
 
 
 def confirmed(study: Study, best: Best) -> Confirmed | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from boatppl.explain import Variance
-from boatppl.progress.text import shown
+from boatppl.progress.text import ending, shown
 from boatppl.result.findings import Findings
 from boatppl.result.sentences import (
     alternatives,
@@ -36,10 +36,10 @@ STYLE = """<style>
 
 def as_html(found: Findings | None, otherwise: Sequence[str], stopped: str) -> str:
     """Return the findings as HTML; ``otherwise`` is said where there are none."""
-    ending = f'<p class="dim">stopped: {escape(stopped)}</p>'
+    last = f'<p class="dim">{escape(ending(stopped))}</p>'
     if found is None:
         lines = "".join(f"<p>{escape(line)}</p>" for line in otherwise)
-        return f'{STYLE}<div class="boat-result">{lines}{ending}</div>'
+        return f'{STYLE}<div class="boat-result">{lines}{last}</div>'
     tables = "".join(filter(None, [_parameters(found), _learned(found), _variance(found)]))
     remarks = list(found.unused)
     if found.learned and not found.settled:
@@ -47,7 +47,7 @@ def as_html(found: Findings | None, otherwise: Sequence[str], stopped: str) -> s
     dim = "".join(f'<p class="dim">{escape(line)}</p>' for line in remarks)
     return (
         f'{STYLE}<div class="boat-result"><p class="head">{escape(headline(found))}</p>'
-        f'<p>{escape(runs(found))}</p><div class="side">{tables}</div>{dim}{ending}</div>'
+        f'<p>{escape(runs(found))}</p><div class="side">{tables}</div>{dim}{last}</div>'
     )
 
 

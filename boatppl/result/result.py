@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from boatppl.incumbent import Best
+from boatppl.progress.text import ending
 from boatppl.result.findings import Findings, findings
 from boatppl.result.html import as_html
 from boatppl.result.sentences import nothing_measured, sentences
@@ -61,7 +62,7 @@ class Result:
     def __repr__(self) -> str:
         found = self.findings
         lines = nothing_measured(self.study) if found is None else sentences(found)
-        return "\n".join([*lines, f"stopped: {self.stopped}"])
+        return "\n".join([*lines, ending(self.stopped)])
 
     def _repr_html_(self) -> str:
         return as_html(self.findings, nothing_measured(self.study), self.stopped)
