@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import nutpie
+import pyarrow  # type: ignore[import-untyped]
 from arviz_stats.base.array import array_stats
 from nutpie.compiled_pyfunc import from_pyfunc
 from scipy.optimize import minimize
@@ -17,6 +19,8 @@ from boatppl.compile.density import FLOOR, BlockDensity, LogDensity
 from boatppl.table import Table
 
 DEADLINE = 600.0  # seconds for one block: a guard against a sampler that never returns, not a budget
+PARALLEL_ROWS = 60  # below it a gradient is over before a second chain has got hold of the interpreter
+WARM_UP_PER_UNKNOWN = 5  # warm-up draws that a mass matrix with correlations needs
 STATISTICS = ("diverging", "energy", "n_steps", "step_size", "logp", "depth")
 
 
@@ -221,8 +225,9 @@ def _nuts(
         ["position"],
         make_initial_point_fn=begin.scatter,
     )
+    rows = sum(len(table) for table in tables.values())
     with threadpool_limits(1):  # BLAS threads would fight the chains
-        chains, stats = _run(model, seed, length, cores, end)
+        chains, stats = _run(model, seed, length, cores if rows >= PARALLEL_ROWS else 1, end)
     if chains.shape != (length.chains, length.draws, size) or not np.isfinite(chains).all():
         raise SamplerFailed(f"it returned draws of shape {chains.shape}, not all of them finite")
     unknowns, divergences = chains[..., : density.layout.size], int(stats["diverging"].sum())
@@ -235,6 +240,9 @@ def _run(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return positions ``(chain, draw, dimension)`` and sampler statistics ``(chain, draw)``."""
     sampler = None
+    # The variables and the residual's scales of a node are correlated. But a hundred latent scales of robust
+    # rows are hardly, and correlations that a short warm-up imagines cost twice the steps and diverge.
+    correlated = WARM_UP_PER_UNKNOWN * model.n_dim <= length.tune
     try:
         sampler = nutpie.sample(
             model,
@@ -244,16 +252,14 @@ def _run(
             cores=cores,
             seed=int(seed) % 2**63,
             progress_bar=False,
-            save_warmup=False,
+            return_raw_trace=True,  # a DataTree would take longer than the chains of a small block
             blocking=False,
             target_accept=length.target_accept,
             maxdepth=length.max_treedepth,
-            # A low-rank mass matrix: the variables and the residual's scales of a node are correlated.
-            adaptation="low_rank",
+            adaptation="low_rank" if correlated else "diag",
         )
-        tree = sampler.wait(timeout=max(end - time.monotonic(), 0.001))
-        stats = {name: tree.sample_stats[name].values for name in STATISTICS}
-        return tree.posterior["position"].values, stats
+        trace = sampler.wait(timeout=max(end - time.monotonic(), 0.001))
+        return _read(trace, length.draws, model.n_dim)
     except TimeoutError:
         raise SamplerFailed("it was not ready in time") from None
     except (KeyboardInterrupt, SystemExit):
@@ -263,6 +269,20 @@ def _run(
     finally:
         if sampler is not None and not sampler._sampler.is_empty(ignore_error=True):
             sampler.cancel()
+
+
+def _read(trace: Any, draws: int, size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the last ``draws`` positions of each chain and their statistics from Arrow's columns."""
+    positions, statistics = trace.get_arrow_trace()
+    chains = [pyarrow.array(chain.column("position")).flatten().to_numpy() for chain in positions]
+    stats = {
+        name: np.stack(
+            [pyarrow.array(chain.column(name)).to_numpy(zero_copy_only=False) for chain in statistics]
+        )
+        for name in STATISTICS
+    }
+    kept = {name: values[:, -draws:] for name, values in stats.items()}
+    return np.stack([chain.reshape(-1, size)[-draws:] for chain in chains]), kept
 
 
 def judge(chains: np.ndarray, divergences: int, acceptable_r_hat: float = 1.01) -> Verdict:
