@@ -1,6 +1,7 @@
 """boatppl: a probabilistic-programming language on PyMC for structured Bayesian optimisation."""
 
 from boatppl import plots
+from boatppl.check import Check, check
 from boatppl.command import Command
 from boatppl.dag import DAGModel
 from boatppl.node import derived, generic, node, shared
@@ -17,6 +18,7 @@ __all__ = [
     "GP",
     "Boolean",
     "Categorical",
+    "Check",
     "Command",
     "Context",
     "DAGModel",
@@ -33,6 +35,7 @@ __all__ = [
     "Study",
     "Trial",
     "Trials",
+    "check",
     "derived",
     "generic",
     "node",

@@ -1,0 +1,187 @@
+"""Looking at a model before the first trial: what is right is left alone, what is wrong is named."""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+
+import boatppl as boat
+from boatppl.check.density import densities
+from boatppl.check.prior import everywhere, predictions
+from boatppl.check.units import parse, units
+from boatppl.fit import Inference
+
+SPACE = boat.Space(
+    heap=boat.Float(16, 256, log=True, unit="MB"), wait=boat.Float(1, 50, unit="ms"), spare=boat.Boolean()
+)
+
+
+@boat.node(unit="1/s", transform="log")
+def rate(heap):
+    return pm.LogNormal("malloc", 5, 0.5) / heap
+
+
+@boat.node(unit="ms", transform="log")
+def pause(rate, wait):
+    return pm.LogNormal("fixed", 0, 0.5) + wait + rate * pm.LogNormal("each", 0, 0.5)
+
+
+@boat.node(unit="ms", transform="log", residual=None)
+def odd(heap, wait):
+    return wait + heap
+
+
+@pytest.fixture(scope="module")
+def found():
+    return boat.check(boat.DAGModel(SPACE, [rate, pause, odd]), minimize="pause")
+
+
+def said(check, part):
+    return [complaint.sentence for complaint in check.complaints if complaint.part == part]
+
+
+def test_what_is_wrong_is_named_and_nothing_else(found):
+    assert {complaint.part for complaint in found.complaints} == {"odd", "spare"}
+    assert "adds or compares ms and MB" in said(found, "odd")[0]
+    assert any("does not depend on this" in sentence for sentence in said(found, "odd"))
+    assert "no node uses this parameter" in said(found, "spare")[0]
+    assert not found.good
+    assert "rate" in repr(found)
+    assert "1/s" in repr(found)
+
+
+def test_the_prior_predictive_is_that_of_the_formula_in_its_unit(found):
+    """rate = malloc / heap: the logarithm of a normal, and of heaps all over the space."""
+    rng = np.random.default_rng(0)
+    heap = SPACE.wires(everywhere(found_model(), 0))["heap"]
+    draws = rng.lognormal(5, 0.5, size=(4000, 1)) / heap
+    low, median, high = np.quantile(draws, [0.05, 0.5, 0.95])
+    rate_ = found.predicted["rate"]
+    assert rate_.unit == "1/s"
+    assert rate_.median == pytest.approx(median, rel=0.15)
+    assert rate_.low == pytest.approx(low, rel=0.3)
+    assert rate_.high == pytest.approx(high, rel=0.3)
+    assert rate_.infinite == 0
+
+
+def found_model():
+    return boat.DAGModel(SPACE, [rate])
+
+
+def test_densities_are_finite_and_their_gradients_right(found):
+    assert all(each.finite > 0.95 for each in found.densities.values())
+    assert all(each.gradient < 1e-4 for each in found.densities.values())
+
+
+def test_a_wrong_gradient_is_found():
+    model = found_model()
+
+    class Crooked(Inference):
+        def compile(self):
+            super().compile()
+            honest = type(self.densities[0]).bind
+
+            def bind(by_node):
+                logp = honest(self.densities[0], by_node)
+                return lambda position: (logp(position)[0], 1.01 * logp(position)[1])
+
+            self.densities[0].bind = bind
+
+    from boatppl.check.check import drawn_tables
+
+    [verdict] = densities(Crooked(model, 0), drawn_tables(model, 0), 0).values()
+    assert verdict.gradient == pytest.approx(0.01, rel=0.1)
+
+
+def test_values_that_are_not_finite_and_vague_priors_are_named():
+    @boat.node(unit="ms", transform="log")
+    def vague(heap):
+        return pm.LogNormal("scale", 0, 9) * heap
+
+    @boat.derived(unit="ms")
+    def root(vague):
+        return pt.sqrt(vague - 1.0)
+
+    check = boat.check(boat.DAGModel(SPACE.fix(spare=False, wait=2.0), [vague, root]))
+    assert "anywhere between" in said(check, "vague")[0]
+    assert "is not finite" in said(check, "root")[0]
+
+
+def test_a_right_model_is_left_alone():
+    check = boat.check(boat.DAGModel(SPACE.fix(spare=False), [rate, pause]))
+    assert check.good, check
+    assert "nothing to complain of" in repr(check)
+
+
+# -- units --------------------------------------------------------------------------------
+
+
+def complaints_of(expression, **parts):
+    @boat.derived(unit=parts.get("unit"))
+    def mix(heap, wait):
+        return expression(heap, wait)
+
+    @boat.node
+    def cost(mix):
+        return pm.Normal("a") * mix
+
+    return [sentence for part, sentence in units(boat.DAGModel(SPACE, [mix, cost])) if part == "mix"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "unit", "expected"),
+    [
+        (lambda heap, wait: heap + wait, None, "adds or compares MB and ms"),
+        (lambda heap, wait: pt.maximum(heap, 2 * wait), None, "adds or compares MB and ms"),
+        (lambda heap, wait: pt.switch(heap > 3, heap, wait), None, "adds or compares"),
+        (lambda heap, wait: heap / wait + wait / heap, None, "adds or compares MB/ms and ms/MB"),
+        (lambda heap, wait: heap / wait, "MB", "returns MB/ms, but its unit is MB"),
+        (lambda heap, wait: heap**2 / heap + heap, "MB", None),
+        (lambda heap, wait: pt.sqrt(heap * heap) - heap, "MB", None),
+        (lambda heap, wait: 1 + heap, "MB", None),
+        (lambda heap, wait: wait / 1000, "s", None),  # a conversion
+        (lambda heap, wait: pt.log(heap) + wait, None, None),  # nothing is known of a logarithm
+    ],
+)
+def test_sums_of_unlike_units(expression, unit, expected):
+    found = complaints_of(expression, unit=unit)
+    assert (found == []) if expected is None else (len(found) == 1 and expected in found[0]), found
+
+
+def test_units_are_products_of_powers():
+    assert parse("MB/s") == {"MB": 1, "s": -1}
+    assert parse("1/s") == {"s": -1}
+    assert parse("MB*s/MB") == {"s": 1}
+    assert parse("m^2") == {"m": 2}
+    assert parse("") is None
+
+
+# -- what cannot be checked ---------------------------------------------------------------
+
+
+def test_errors_are_sentences():
+    with pytest.raises(boat.ModelError, match="takes a DAGModel"):
+        boat.check(SPACE)
+    with pytest.raises(boat.ModelError, match="no node or derived quantity"):
+        boat.check(found_model(), minimize="latency")
+    with pytest.raises(boat.ModelError, match="both minimize= and maximize="):
+        boat.check(found_model(), minimize="rate", maximize="rate")
+
+
+def test_vectors_contexts_and_generic_nodes_are_looked_at_too():
+    space = boat.Space(share=boat.Simplex(3, dim="machine"), load=boat.Context(1, 9), x=boat.Float(0, 1))
+
+    @boat.node(over="machine", unit="s", transform="log")
+    def took(share, load, cores):
+        return pm.LogNormal("work", 0, 0.5) * load * (share + 0.01) / cores
+
+    data = {"cores": ("machine", np.array([2.0, 4.0, 8.0]))}
+
+    @boat.derived(unit="s")
+    def slowest(took):
+        return took.max()
+
+    model = boat.DAGModel(space, [took, slowest, boat.generic("cost", ["took", "x"])], data=data)
+    check = boat.check(model, minimize="slowest")
+    assert predictions(model, 0)["slowest"].median > 0
+    assert [complaint.part for complaint in check.complaints] == ["cost"]
