@@ -9,6 +9,7 @@ from boatppl.optimize import optimize
 from boatppl.residual import GP
 from boatppl.result import Result
 from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space
+from boatppl.stopping import stop_when
 from boatppl.storage import StorageError
 from boatppl.study import Study
 from boatppl.trial import MeasurementError, State, Trial, Trials
@@ -42,4 +43,5 @@ __all__ = [
     "optimize",
     "plots",
     "shared",
+    "stop_when",
 ]

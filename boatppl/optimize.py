@@ -17,6 +17,7 @@ from boatppl.progress import Display, open_progress
 from boatppl.result import Result
 from boatppl.runner import Outcome, run_callable
 from boatppl.space import Space
+from boatppl.stopping import RUNNING, StopWhen
 from boatppl.study import Study
 from boatppl.trial import MeasurementError, State, Trial
 from boatppl.words import ModelError, check_count, check_flag
@@ -32,6 +33,7 @@ def optimize(
     maximize: str | None = None,
     n_trials: int | None = None,
     budget: str | float | timedelta | None = None,
+    stop: StopWhen | None = None,
     storage: str | os.PathLike[str] | None = None,
     name: str = "study",
     random_seed: int | None = None,
@@ -67,6 +69,9 @@ def optimize(
         confirmation runs are counted apart.
     budget
         Wall time: seconds, a timedelta, or ``"30min"``, ``"2h"``, ``"90s"``. No trial starts after it.
+    stop
+        ``boat.stop_when(regret=0.02, probability=0.95)``: end sooner, when the best run is surely good
+        enough.
     storage, name, random_seed, n_initial, acquisition, hedge, transform, robust
         As :class:`Study` takes them.
     timeout
@@ -107,6 +112,8 @@ def optimize(
     for option, value in {"isolate": isolate, "overlap": overlap, "progress": progress}.items():
         check_flag(f"{option}=", value)
     _check_callables(callbacks, context)
+    if not (stop is None or isinstance(stop, StopWhen)):
+        raise ModelError(f"stop= is what boat.stop_when(regret=0.02, probability=0.95) gives; got {stop!r}.")
     if n_trials is None and budget is None:
         raise ModelError("say how long to tune: n_trials=20, budget='30min', or both.")
     limit = None if budget is None else seconds_of(budget)
@@ -127,7 +134,7 @@ def optimize(
         run.check_placeholders([*study.space.names, *study.space.contexts])
     with open_progress(study, progress, n_trials, limit) as display:
         loop = _Loop(study, run, timeout, isolate, context, list(callbacks), display)
-        stopped = loop.until(n_trials, limit, control_every, overlap)
+        stopped = loop.until(n_trials, limit, stop, control_every, overlap)
         if confirm and stopped != INTERRUPTED:
             loop.confirm(confirm)
         display.close(stopped)
@@ -151,6 +158,29 @@ def _check_callables(callbacks: object, context: object) -> None:
 INTERRUPTED = "interrupted"
 
 
+class _Ruling:
+    """A stopping rule on its way: after how many trials running it has held."""
+
+    def __init__(self, study: Study, rule: StopWhen | None) -> None:
+        self.study, self.rule, self.running, self.remark = study, rule, 0, ""
+
+    def holds(self) -> str | None:
+        """Return why to stop now, None where it is too early."""
+        rule, study = self.rule, self.study
+        if rule is None or not study.modelled_next or study.trials.running:
+            return None
+        try:
+            sure = study.probability_within(rule.regret, relative=rule.relative)
+        except ModelError as error:  # a negative objective is no reason to lose the session
+            self.rule, self.remark = None, f"; the stopping rule could not be used: {error}"
+            return None
+        self.running = self.running + 1 if sure >= rule.probability else 0
+        if self.running < RUNNING:
+            return None
+        target = rule.target(getattr(study.model.parts[study.goal.name], "unit", None))
+        return f"after {study.n_counted} trials: {100 * min(sure, 0.99):.0f} % sure to be {target}"
+
+
 class _Loop:
     """One session of trials of a study."""
 
@@ -167,8 +197,16 @@ class _Loop:
         self.study, self.run, self.timeout, self.isolate = study, run, timeout, isolate
         self.context, self.callbacks, self.progress = context, callbacks, progress
 
-    def until(self, n_trials: int | None, limit: float | None, control_every: int, overlap: bool) -> str:
-        """Run trials until the count or the time is reached; return why it stopped."""
+    def until(
+        self,
+        n_trials: int | None,
+        limit: float | None,
+        stop: StopWhen | None,
+        control_every: int,
+        overlap: bool,
+    ) -> str:
+        """Run trials until the count or the time is reached, or the rule holds; return why it stopped."""
+        ruling = _Ruling(self.study, stop)
         began = time.monotonic()
         for orphan in filter(orphaned, self.study.trials.running):
             self.study.fail(orphan, "its process ended before it did", State.ABORTED)
@@ -183,6 +221,8 @@ class _Loop:
                     compiling.join()
                 self.progress.status("choosing the next configuration")
                 self.trial(self.study.ask_one(context=self._context()))
+                if (verdict := ruling.holds()) is not None:
+                    return verdict
                 if (
                     control_every
                     and self.study.n_counted % control_every == 0
@@ -191,7 +231,7 @@ class _Loop:
                     self.repeat(self.study.space.default, "control")
         except KeyboardInterrupt:
             return INTERRUPTED
-        return f"{self.study.n_counted} trials were run"
+        return f"{self.study.n_counted} trials were run{ruling.remark}"
 
     def confirm(self, n: int) -> None:
         """Run the best configuration and the default alternately, ``n`` times each."""

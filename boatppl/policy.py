@@ -98,7 +98,7 @@ class Policy:
             measured=self._rows(known.eligible),
             pending=self._rows(trials.running),
             taken=self._rows(kept(trials)),
-            feasible=self._feasible(known),
+            feasible=self.feasible(known),
         )
         proposer = posteriors[names[draw]]
         found = suggest(proposer, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
@@ -113,7 +113,7 @@ class Policy:
         rows = self.space.encode([t.configuration for t in trials if OUTSIDE not in t.marks])
         return rows.reshape(-1, self.space.dimension)
 
-    def _feasible(self, known: Evidence) -> Score | None:
+    def feasible(self, known: Evidence) -> Score | None:
         """The log probability that a run succeeds; None while none has failed."""
         if not known.failed:
             return None

@@ -21,6 +21,8 @@ from boatppl.log import Log
 from boatppl.policy import Policy
 from boatppl.predict import intervention, predictive
 from boatppl.propagate import Posterior
+from boatppl.recommend import Recommendation, recommend
+from boatppl.regret import prospect
 from boatppl.rivals import Rivals, check_goal, rivals_of
 from boatppl.space import Space
 from boatppl.storage import open_storage
@@ -337,12 +339,7 @@ class Study:
         ModelError
             Where no trial has a measurement of the objective yet.
         """
-        known = self.evidence()
-        if not known.eligible:
-            raise ModelError(
-                "no trial of this study has a measurement yet, so there is no best configuration."
-            )
-        where = known.eligible[-1].context if context is None else self.space.validate_context(context)
+        known, where = self._where(context)
         return self.rivals.incumbent(known, self.weights, where)
 
     def quick_best(self) -> float | None:
@@ -354,9 +351,45 @@ class Study:
             return max(values) if self.goal.maximize else min(values)
         return self.best.value
 
-    def recommend(self) -> Best:
-        """Return the configuration to use: the incumbent of the posterior."""
-        return self.best
+    def recommend(self, context: Mapping[str, Any] | None = None, *, regret: float = 0.02) -> Recommendation:
+        """Return the configuration to use in a context (that of the last run where it is left out).
+
+        It prints itself: how sure it is to beat the default and by how much, how sure to be within ``regret``
+        of the best, which values are as good, which parameters do not matter.
+        """
+        known, where = self._where(context)
+        return recommend(self.rivals, known, where, regret, self.policy.feasible(known))
+
+    def probability_within(
+        self, regret: float = 0.02, *, relative: bool = True, context: Mapping[str, Any] | None = None
+    ) -> float:
+        """Return how sure the posterior is that the incumbent loses at most ``regret`` against the best
+        configuration of the whole space: a share of the best, or in the objective's unit.
+
+        Raises
+        ------
+        ModelError
+            For a share where the objective was measured as 0 or less.
+        """
+        known, where = self._where(context)
+        least = min(known.objective.values())
+        if relative and least <= 0:
+            raise ModelError(
+                f"a regret of {regret} is a share of the best and needs an objective above 0; "
+                f"{self.goal.name} was measured as {least:g}. Give it in the objective's unit, with "
+                "relative=False."
+            )
+        seen = prospect(self.rivals, known, where, self.policy.feasible(known))
+        return seen.within(seen.incumbent, regret, relative)
+
+    def _where(self, context: Mapping[str, Any] | None) -> tuple[Evidence, Mapping[str, Any]]:
+        """What is known, and the context that is meant: that of the last run where none is given."""
+        known = self.evidence()
+        if not known.eligible:
+            raise ModelError(
+                "no trial of this study has a measurement yet, so there is no best configuration."
+            )
+        return known, known.eligible[-1].context if context is None else self.space.validate_context(context)
 
     def cross_validate(self) -> CrossValidation:
         """Predict every run from the others: each node given its measured inputs, and the objective from the

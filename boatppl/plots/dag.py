@@ -13,9 +13,9 @@ from boatppl.picture import DOTS, GREY, HEAD, LINE, Box, Layout, layout
 from boatppl.plots.canvas import RED, one
 from boatppl.plots.view import View, quantiles, unit_of, view
 from boatppl.predict import predictive
-from boatppl.progress.text import interval, shown
 from boatppl.result import Result
 from boatppl.study import Study
+from boatppl.text import interval, shown
 from boatppl.trial import Trial
 from boatppl.words import ModelError
 

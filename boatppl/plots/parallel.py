@@ -11,10 +11,10 @@ from matplotlib.patheffects import withStroke
 
 from boatppl.plots.canvas import GREY, LINES, ink, one
 from boatppl.plots.view import View, labelled, unit_of, view
-from boatppl.progress.text import shown
 from boatppl.result import Result
 from boatppl.space import Simplex, Space
 from boatppl.study import Study
+from boatppl.text import shown
 from boatppl.words import ModelError, check_count
 
 CANDIDATES = 512

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from boatppl.progress.table import WIDTH, TextTable, TrialTable, unit_of
-from boatppl.progress.text import duration, ending, one_line, shown
 from boatppl.study import Study
+from boatppl.text import duration, ending, one_line, shown
 from boatppl.trial import Trial
 
 TICK = 0.5  # seconds between two refreshments of a terminal's last line

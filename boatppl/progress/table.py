@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from boatppl.progress.text import interval, one_line, shown
 from boatppl.space import Space
 from boatppl.study import Study
 from boatppl.table import orphans
+from boatppl.text import interval, one_line, shown
 from boatppl.trial import State, Trial
 from boatppl.words import listed
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from boatppl.explain import Variance
-from boatppl.progress.text import ending, shown
 from boatppl.result.findings import Findings
 from boatppl.result.sentences import (
     alternatives,
@@ -13,6 +12,7 @@ from boatppl.result.sentences import (
     percent,
     runs,
 )
+from boatppl.text import ending, shown
 
 # Text and backgrounds are the page's own; the rest is between black and white: right on light and dark pages.
 COLOURS = {"formula": "#4a8fd6", "residual": "#d98032", "noise": "#8a8f98"}

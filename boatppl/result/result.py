@@ -9,11 +9,11 @@ import pandas as pd
 import xarray as xr
 
 from boatppl.incumbent import Best
-from boatppl.progress.text import ending
 from boatppl.result.findings import Findings, findings
 from boatppl.result.html import as_html
 from boatppl.result.sentences import nothing_measured, sentences
 from boatppl.study import Study
+from boatppl.text import ending
 
 
 @dataclass(frozen=True, eq=False)

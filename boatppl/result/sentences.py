@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from boatppl.explain import AsGood, Learned
 from boatppl.incumbent import Best
-from boatppl.progress.text import interval, one_line, plus_minus, shown
 from boatppl.result.findings import Findings
 from boatppl.study import Study
+from boatppl.text import interval, one_line, plus_minus, shown
 from boatppl.trial import State
 
 WIDTH = 110  # of a line, in characters
