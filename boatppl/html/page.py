@@ -24,7 +24,6 @@ STYLE = """<style>
 .boat th { border-bottom: 1px solid rgba(128,128,128,.6); font-weight: 600; }
 .boat tr + tr td { border-top: 1px solid rgba(128,128,128,.18); }
 .boat .number { text-align: right !important; font-variant-numeric: tabular-nums; }
-.boat .good { color: #35a07a; } .boat .bad { color: #d4586a; }
 </style>"""
 
 

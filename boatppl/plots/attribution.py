@@ -1,5 +1,7 @@
 """Where the end-to-end error comes from, node by node along the DAG."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -63,16 +65,20 @@ def plot_attribution(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     >>> ax = boat.plots.plot_attribution(result)  # doctest: +SKIP
     """
     seen = view(study)
-    shares, goal = error_shares(seen), seen.goal.name
+    shares = error_shares(seen)
+    return draw(one(ax, height=1.3 + 0.4 * len(shares)), shares, seen.goal.name)
+
+
+def draw(ax: Axes, shares: Mapping[str, float], goal: str) -> Axes:
+    """Draw the share of the squared error of ``goal`` that goes away with each node's measurements."""
     names = [f"{goal}'s own" if name == goal else f"{name} measured" for name in shares]
-    ax = one(ax, height=1.3 + 0.4 * len(names))
     rows, widths = np.arange(len(names))[::-1], list(shares.values())
     ax.barh(rows, widths, color=[GREY if name == goal else BLUE for name in shares], height=0.62)
     for row, width in zip(rows, widths, strict=True):
         ax.text(width + 0.015, row, percent(width), va="center", fontsize="small", color=ink(ax))
     ax.set_yticks(rows, names)
-    ax.set(xlabel=f"share of {goal}'s squared error, end to end", xlim=(0, 1.12))
-    ax.set_xticks(np.linspace(0, 1, 6))
+    ax.set(xlabel=f"share of the squared error of {goal}", xlim=(0, 1.12))
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1])
     ax.xaxis.set_major_formatter(lambda value, _: percent(value))
     quiet(ax)
     return ax

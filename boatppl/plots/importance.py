@@ -1,20 +1,22 @@
 """How much each parameter matters to a quantity, through the DAG: shares of its variance over the space."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.stats import qmc
 
 from boatppl.plots.canvas import BLUE, ORANGE, ink, legend, one, quiet
 from boatppl.plots.view import on_scale, quantiles, quantity, view
 from boatppl.propagate import Posterior
 from boatppl.result import Result
+from boatppl.space import Space
 from boatppl.study import Study
 from boatppl.words import ModelError
 
-PAIRS = 128  # pairs of configurations for each parameter
+PAIRS = 256  # of configurations, at least
 DRAWS = 60
 
 
@@ -34,7 +36,7 @@ def importance(posterior: Posterior, name: str, contexts: Mapping[str, Any], see
 
     A draw with its common random numbers is one function of the configuration. Two quasi-random samples A
     and B of the space; AB is A with one parameter from B. ``total = E[(f(A) - f(AB))^2] / 2 V`` (Jansen
-    1999) and ``alone = 1 - E[(f(B) - f(AB))^2] / 2 V`` (Saltelli et al. 2010, table 2). Rows that a
+    1999) and ``alone = E[f(B) (f(AB) - f(A))] / V`` (Saltelli et al. 2010, table 2). Rows that a
     constraint forbids are left out, so with constraints (or conditions) shares need not add up.
     """
     space = posterior.model.space
@@ -42,16 +44,15 @@ def importance(posterior: Posterior, name: str, contexts: Mapping[str, Any], see
         np.linspace(0, posterior.draws - 1, min(DRAWS, posterior.draws)).astype(int).tolist()
     )
     luck = chosen.luck([seed, 82])
-    both = space.sample(2 * PAIRS, [seed, 83])
-    both = both[np.random.default_rng([seed, 84]).permutation(len(both))]
-    A, B = both[: len(both) // 2], both[len(both) // 2 : 2 * (len(both) // 2)]
+    A, B = pairs(space, [seed, 83])
 
     def value(unit: np.ndarray) -> np.ndarray:
         return chosen.propagate(unit, name, luck, contexts).objective()[0]
 
     at_A, at_B = value(A), value(B)
     variance = np.nanvar(np.concatenate([at_A, at_B], axis=1), axis=1)
-    if not (variance > 0).all():
+    centre = np.nanmean(at_B, axis=1, keepdims=True)
+    if not (variance > 1e-18 * (1.0 + centre[:, 0] ** 2)).all():
         raise ModelError(f"{name!r} is the same everywhere in the space: no parameter matters to it.")
     total, alone = [], []
     for part in space.slices.values():
@@ -59,11 +60,26 @@ def importance(posterior: Posterior, name: str, contexts: Mapping[str, Any], see
         mixed[:, part] = B[:, part]
         mixed = space.snap(mixed)
         kept = space.feasible(mixed)
-        at_AB = value(mixed)
-        at_AB[:, ~kept] = np.nan
+        at_AB = np.where(kept, value(mixed), np.nan)
         total.append(np.nanmean((at_A - at_AB) ** 2, axis=1) / (2 * variance))
-        alone.append(1 - np.nanmean((at_B - at_AB) ** 2, axis=1) / (2 * variance))
+        alone.append(np.nanmean((at_B - centre) * (at_AB - at_A), axis=1) / variance)
     return Importance(tuple(space.slices), np.stack(total, axis=1), np.stack(alone, axis=1))
+
+
+def pairs(space: Space, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two independent samples ``(pair, coordinate)`` of the space, together quasi-random."""
+    engine = qmc.Sobol(2 * space.dimension, rng=np.random.default_rng(seed))
+    found = np.empty((0, 2, space.dimension))
+    for _ in range(32):
+        drawn = engine.random(2 * PAIRS).reshape(2 * PAIRS, 2, space.dimension)
+        drawn = np.stack([space.snap(drawn[:, half]) for half in (0, 1)], axis=1)
+        kept = space.feasible(drawn[:, 0]) & space.feasible(drawn[:, 1])
+        found = np.concatenate([found, drawn[kept]])
+        if len(found) >= PAIRS:
+            return found[:, 0], found[:, 1]
+    both = space.sample(2 * PAIRS, seed)  # hardly anything is feasible
+    both = np.random.default_rng(seed).permutation(both)
+    return both[::2], both[1::2]
 
 
 def plot_importance(
@@ -117,7 +133,7 @@ def plot_importance(
     error = np.stack([middle - low, high - middle])[:, order]
     ax.errorbar(middle[order], rows, xerr=error, fmt="none", ecolor=ink(ax), elinewidth=1.1, capsize=3)
     ax.set_yticks(rows, [found.names[i] for i in order])
-    ax.set(xlabel=f"share of the variance of {on_scale(posterior, name)} over the space", xlim=(0, None))
+    ax.set(xlabel=f"share of the variance of {on_scale(posterior, name)}", xlim=(0, None))
     quiet(ax)
     legend(ax, loc="lower right")
     return ax

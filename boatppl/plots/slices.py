@@ -33,6 +33,7 @@ from boatppl.suggest import Improvement, contenders
 from boatppl.words import ModelError
 
 BESIDE = 0.07  # how far from a choice's interval its runs stand
+NOTHING = 1e-6  # expected improvement, on the transformed scale, that nobody would notice
 LINES = 8  # elements of a vector that have a line of their own
 
 
@@ -360,8 +361,10 @@ def plot_acquisition(
             raise ModelError(f"{item.name!r} is a context: the tuner does not choose it.")
     unit, contexts, feasible = crossed(model, rungs, held, seen.context)
     gain = np.where(feasible, expected_improvement(seen, unit, contexts, rival), np.nan)
-    label = f"expected improvement of {on_scale(posterior, seen.goal.name)}"
+    label = f"expected improvement,\n{on_scale(posterior, seen.goal.name)}"
     ax = one(ax, width=5.2 if y is not None else 6.4)
+    if not np.nanmax(gain) > NOTHING:
+        ax.set_title("nothing left to gain here", fontsize="small")
     if y is not None:
         shape = (len(rungs[0].values), len(rungs[1].values))
         found = _Field(rungs[1], rungs[0], gain.reshape(shape), label, log=False)

@@ -28,8 +28,10 @@ def prior_posterior(tree: xr.DataTree, variables: Sequence[str] | None = None) -
     for node, child in tree.children.items():
         for full in map(str, child["posterior"].data_vars):
             variable = full.rpartition("::")[2]
-            users = [n for n, other in tree.children.items() if full in other["posterior"].data_vars]
-            label = variable if len(users) > 1 else f"{node}: {variable}"
+            draws = child["posterior"].dataset[full]
+            others = [other["posterior"].dataset for name, other in tree.children.items() if name != node]
+            shared = any(full in other and draws.equals(other[full]) for other in others)
+            label = variable if shared else f"{node}: {variable}"
             seen[label] = {label, variable, full, f"{node}::{variable}"}
             if variables is None and (variable in OWN or full not in child["prior"].data_vars):
                 continue
