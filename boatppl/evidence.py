@@ -9,6 +9,7 @@ from boatppl.dag import DAGModel
 from boatppl.suggest import Goal
 from boatppl.table import measured
 from boatppl.trial import State, Trial, Trials
+from boatppl.words import listed
 
 FAILURES = (State.FAILED, State.TIMED_OUT)
 OUT_OF_RANGE, INFEASIBLE = "out of range", "violates a constraint"
@@ -69,3 +70,13 @@ def counted(trials: Trials) -> int:
     """Return how many finished trials count against a budget: not aborted, not a control or confirmation."""
     apart = ("control", "confirm")
     return sum(t.state is not State.ABORTED and t.origin not in apart for t in trials.finished)
+
+
+def unused_trials(model: DAGModel, trials: Trials, known: Evidence) -> list[str]:
+    """Say which measured trials teach the models nothing, and why: ``2 of 9 trials unused: outside the
+    space``."""
+    used = {trial.number for trial in known.trials}
+    left = [trial for trial in trials.finished if trial.measurements and trial.number not in used]
+    outside = sum(OUTSIDE in trial.marks for trial in left)
+    reasons = {OUTSIDE: outside, f"{listed(model.space.contexts)} missing": len(left) - outside}
+    return [f"{n} of {len(used) + len(left)} trials unused: {why}" for why, n in reasons.items() if n]

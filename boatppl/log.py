@@ -13,8 +13,8 @@ from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, OUTSIDE
 from boatppl.fingerprint import Description, changes, fingerprint
 from boatppl.space import Space
 from boatppl.storage import Storage
-from boatppl.trial import Trial, Trials
-from boatppl.words import listed
+from boatppl.trial import State, Trial, Trials
+from boatppl.words import ModelError, listed
 
 HOST = "{} {}"  # the machine's name and the process's number
 
@@ -70,6 +70,22 @@ class Log:
         """Read what other processes have added to the file."""
         if self.storage.path is not None:
             self.trials = Trials(map(self._as_read, self.storage.trials(self.name)))
+
+    def asked(self, trial: Trial) -> Trial:
+        """The trial of this number as it was handed out: a told trial's configuration is never taken on
+        trust."""
+        if not isinstance(trial, Trial):
+            raise ModelError(f"expected a trial that study.ask() gave; got {trial!r}.")
+        self.refresh()
+        known = self.trials[trial.number]
+        if known.configuration != trial.configuration:
+            raise ModelError(
+                f"trial {trial.number} of this study has the configuration {known.configuration}; told was "
+                f"{trial.configuration}. Tell a run of your own as study.tell(configuration, measurements)."
+            )
+        if known.is_running:
+            return known
+        return replace(known, state=State.RUNNING, measurements={}, finished=None)
 
     def start(
         self,

@@ -17,8 +17,8 @@ from boatppl.node import Node, generic
 from boatppl.propagate import Posterior
 from boatppl.space import Space
 from boatppl.suggest import Goal, contenders
-from boatppl.table import measured
-from boatppl.trial import Trial
+from boatppl.table import check_domain, measured, shape_of
+from boatppl.trial import Trial, validate_measurements
 from boatppl.words import ModelError, listed, nearest
 
 GENERIC = "generic"
@@ -52,6 +52,30 @@ class Rivals:
         """Compile every model now."""
         for inference in self.inference.values():
             inference.compile()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of the measurement of every node that some model has."""
+        return {name: shape_of(model, name) for name, model in self._nodes.items()}
+
+    def validated(self, raw: Any) -> dict[str, Any]:
+        """Return what a run returned as measurements by name, checked against every model's nodes.
+
+        Raises
+        ------
+        MeasurementError
+            For what is no measurement, or has no place on a node's transformed scale.
+        """
+        values = validate_measurements(raw, self.shapes, self.goal.name)
+        for name, model in self._nodes.items():
+            if name in values:
+                check_domain(name, values[name], model.nodes[name].node.transform)
+        return values
+
+    @property
+    def _nodes(self) -> dict[str, DAGModel]:
+        """Every node that some model has, and the last such model."""
+        return {name: model for model in self.models.values() for name in model.nodes}
 
     def posteriors(
         self, trials: Sequence[Trial], objective: Mapping[int, float], names: Sequence[str] | None = None

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import xarray as xr
 from boatppl.dag import DAGModel
 from boatppl.datatree import as_dataset, tree
 from boatppl.diagnose import Diagnosis, diagnose
-from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, OUTSIDE, Evidence, counted, evidence, objectives
+from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, Evidence, counted, evidence, objectives, unused_trials
 from boatppl.fingerprint import described
 from boatppl.html.study import as_html
 from boatppl.incumbent import Best
@@ -25,10 +24,10 @@ from boatppl.recommend import Recommendation, recommend
 from boatppl.regret import prospect
 from boatppl.rivals import Rivals, check_goal, rivals_of
 from boatppl.space import Space
-from boatppl.storage import open_storage
+from boatppl.storage import Storage, open_storage
 from boatppl.suggest import ACQUISITIONS, Goal
-from boatppl.table import check_domain, shape_of, unused_rows
-from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
+from boatppl.table import unused_rows
+from boatppl.trial import MeasurementError, State, Trial, Trials
 from boatppl.validate import Comparison, CrossValidation, compare, cross_validate, named_inferences
 from boatppl.words import ModelError, check_count, check_flag, expected_one_of, listed
 
@@ -106,13 +105,13 @@ class Study:
         self.storage.open_study(
             name, objective=self.goal.name, direction=direction, space=self.space.fingerprint()
         )
-        self.random_seed = self._seed(random_seed)
+        self.random_seed = _seed(self.storage, name, random_seed)
         if n_initial is not None:
             check_count("n_initial", n_initial, least=0)
         n_initial = default_n_initial(self.model, self.generic) if n_initial is None else n_initial
         self.rivals = Rivals(rivals.models, self.goal, self.random_seed)
         self.policy = Policy(self.rivals, n_initial=n_initial, acquisition=acquisition, seed=self.random_seed)
-        self.log = Log(self.storage, name, self.space, self._shapes(), described(rivals.models))
+        self.log = Log(self.storage, name, self.space, self.rivals.shapes, described(rivals.models))
         self._known: tuple[Trials, Evidence] | None = None
         if self.log.changed:
             logging.getLogger("boatppl").warning("%s", self.log.resumption())
@@ -173,7 +172,7 @@ class Study:
         number for the objective. Nodes may be missing; names that the model does not know are kept for later
         models. Telling twice with equal values changes nothing; with different ones it raises.
         """
-        values = self._validated(measurements)
+        values = self.rivals.validated(measurements)
         if not values:
             raise MeasurementError(
                 f"nothing was measured; expected numbers for some of {listed(self.model.nodes)}. A run that "
@@ -186,7 +185,7 @@ class Study:
             if not self.space.feasible_configuration(configuration):
                 marks = [*marks, INFEASIBLE]
             trial = self.start(configuration, "told", None, self.space.validate_context(context))
-        trial = self._asked(trial)
+        trial = self.log.asked(trial)
         if self.trials[trial.number].state is State.ABORTED:  # given up on too early: a late result is kept
             trial = self.start(trial.configuration, "told", None, trial.context)
             marks = [*marks, "late"]
@@ -198,37 +197,7 @@ class Study:
 
     def fail(self, trial: Trial, reason: str, state: State = State.FAILED) -> Trial:
         """Store that a trial's run failed, and why."""
-        return self.log.finish(self._asked(trial).finish(state, {}, reason=reason))
-
-    def _asked(self, trial: Trial) -> Trial:
-        """The trial of this number as it was handed out: a told trial's configuration is never taken on
-        trust."""
-        if not isinstance(trial, Trial):
-            raise ModelError(f"expected a trial that study.ask() gave; got {trial!r}.")
-        self.log.refresh()
-        known = self.trials[trial.number]
-        if known.configuration != trial.configuration:
-            raise ModelError(
-                f"trial {trial.number} of this study has the configuration {known.configuration}; told was "
-                f"{trial.configuration}. Tell a run of your own as study.tell(configuration, measurements)."
-            )
-        return (
-            known if known.is_running else replace(known, state=State.RUNNING, measurements={}, finished=None)
-        )
-
-    def _validated(self, raw: Any) -> dict[str, Any]:
-        nodes = self._nodes()
-        values = validate_measurements(raw, self._shapes(), self.goal.name)
-        for name in nodes.keys() & values.keys():
-            check_domain(name, values[name], nodes[name].nodes[name].node.transform)
-        return values
-
-    def _nodes(self) -> dict[str, DAGModel]:
-        """Every node that some rival model has, and the last such model."""
-        return {name: model for model in self.rivals.models.values() for name in model.nodes}
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: shape_of(model, name) for name, model in self._nodes().items()}
+        return self.log.finish(self.log.asked(trial).finish(state, {}, reason=reason))
 
     # -- what is known
 
@@ -266,17 +235,6 @@ class Study:
     def _posterior(self, length: Chains = SHORT) -> Posterior:
         known = self.evidence()
         return self.rivals.posterior(self.rivals.first, known.trials, known.objective, length)
-
-    def _seed(self, random_seed: int | None) -> int:
-        kept = self.storage.get_setting(self.name, "random_seed")
-        if kept is None:
-            kept = (
-                int(np.random.SeedSequence().generate_state(1)[0])
-                if random_seed is None
-                else int(random_seed)
-            )
-            self.storage.set_setting(self.name, "random_seed", kept)
-        return int(kept if random_seed is None else random_seed)
 
     # -- looking
 
@@ -417,13 +375,8 @@ class Study:
     def unused(self) -> list[str]:
         """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause
         missing``."""
-        known = self.evidence().trials
-        used = {trial.number for trial in known}
-        left = [t for t in self.trials.finished if t.measurements and t.number not in used]
-        outside = sum(OUTSIDE in trial.marks for trial in left)
-        whole = {OUTSIDE: outside, f"{listed(self.space.contexts)} missing": len(left) - outside}
-        lines = [f"{n} of {len(known) + len(left)} trials unused: {why}" for why, n in whole.items() if n]
-        return [*lines, *unused_rows(self.model, known)]
+        known = self.evidence()
+        return [*unused_trials(self.model, self.trials, known), *unused_rows(self.model, known.trials)]
 
     def __repr__(self) -> str:
         direction = "maximize" if self.goal.maximize else "minimize"
@@ -447,6 +400,16 @@ class Study:
 def default_n_initial(model: DAGModel, generic: bool) -> int:
     """Return how many trials are run before the first modelled one, the default included."""
     return max(4, min(model.space.dimension + 2, 12)) if generic else 3
+
+
+def _seed(storage: Storage, name: str, random_seed: int | None) -> int:
+    """The seed that is asked for, else the one that the study began with; a new study's is kept."""
+    kept = storage.get_setting(name, "random_seed")
+    if kept is None:
+        fresh = int(np.random.SeedSequence().generate_state(1)[0])
+        kept = fresh if random_seed is None else int(random_seed)
+        storage.set_setting(name, "random_seed", kept)
+    return int(kept if random_seed is None else random_seed)
 
 
 def _goal(minimize: str | None, maximize: str | None) -> Goal:
