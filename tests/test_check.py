@@ -1,19 +1,27 @@
 """Looking at a model before the first trial: what is right is left alone, what is wrong is named."""
 
+from functools import partial
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
 
 import boatppl as boat
+from boatppl.check.check import drawn_tables
 from boatppl.check.density import densities
+from boatppl.check.dry_run import System, without_knowledge
 from boatppl.check.prior import everywhere, predictions
 from boatppl.check.units import parse, units
 from boatppl.fit import Inference
+from boatppl.suggest import Goal
 
 SPACE = boat.Space(
     heap=boat.Float(16, 256, log=True, unit="MB"), wait=boat.Float(1, 50, unit="ms"), spare=boat.Boolean()
 )
+
+
+look = partial(boat.check, dry_run=0)
 
 
 @boat.node(unit="1/s", transform="log")
@@ -33,7 +41,7 @@ def odd(heap, wait):
 
 @pytest.fixture(scope="module")
 def found():
-    return boat.check(boat.DAGModel(SPACE, [rate, pause, odd]), minimize="pause")
+    return look(boat.DAGModel(SPACE, [rate, pause, odd]), minimize="pause")
 
 
 def said(check, part):
@@ -87,8 +95,6 @@ def test_a_wrong_gradient_is_found():
 
             self.densities[0].bind = bind
 
-    from boatppl.check.check import drawn_tables
-
     [verdict] = densities(Crooked(model, 0), drawn_tables(model, 0), 0).values()
     assert verdict.gradient == pytest.approx(0.01, rel=0.1)
 
@@ -102,13 +108,13 @@ def test_values_that_are_not_finite_and_vague_priors_are_named():
     def root(vague):
         return pt.sqrt(vague - 1.0)
 
-    check = boat.check(boat.DAGModel(SPACE.fix(spare=False, wait=2.0), [vague, root]))
+    check = look(boat.DAGModel(SPACE.fix(spare=False, wait=2.0), [vague, root]))
     assert "anywhere between" in said(check, "vague")[0]
     assert "is not finite" in said(check, "root")[0]
 
 
 def test_a_right_model_is_left_alone():
-    check = boat.check(boat.DAGModel(SPACE.fix(spare=False), [rate, pause]))
+    check = look(boat.DAGModel(SPACE.fix(spare=False), [rate, pause]))
     assert check.good, check
     assert "nothing to complain of" in repr(check)
 
@@ -161,11 +167,11 @@ def test_units_are_products_of_powers():
 
 def test_errors_are_sentences():
     with pytest.raises(boat.ModelError, match="takes a DAGModel"):
-        boat.check(SPACE)
+        look(SPACE)
     with pytest.raises(boat.ModelError, match="no node or derived quantity"):
-        boat.check(found_model(), minimize="latency")
+        look(found_model(), minimize="latency")
     with pytest.raises(boat.ModelError, match="both minimize= and maximize="):
-        boat.check(found_model(), minimize="rate", maximize="rate")
+        look(found_model(), minimize="rate", maximize="rate")
 
 
 def test_vectors_contexts_and_generic_nodes_are_looked_at_too():
@@ -182,6 +188,49 @@ def test_vectors_contexts_and_generic_nodes_are_looked_at_too():
         return took.max()
 
     model = boat.DAGModel(space, [took, slowest, boat.generic("cost", ["took", "x"])], data=data)
-    check = boat.check(model, minimize="slowest")
+    check = look(model, minimize="slowest")
     assert predictions(model, 0)["slowest"].median > 0
     assert [complaint.part for complaint in check.complaints] == ["cost"]
+
+
+# -- the dry run --------------------------------------------------------------------------
+
+SMALL = boat.DAGModel(SPACE.fix(spare=False), [rate, pause])
+
+
+def test_a_drawn_system_is_one_system():
+    """Its residual is one function, its noise has the prior's size, and its truth is what runs scatter
+    around."""
+    system = System(SMALL, Goal("pause"), 3)
+    place = {"heap": 60.0, "wait": 9.0, "spare": False}
+    unit = SMALL.space.encode([place])
+    assert system.truth(unit)[0] == system.truth(np.repeat(unit, 3, axis=0))[2]
+    runs = [system.run(place, number)["pause"] for number in range(60)]
+    assert runs[3] == system.run(place, 3)["pause"]
+    noise = float(system.posterior.nodes["pause"].variables["noise"][0])
+    assert np.log(np.median(runs)) == pytest.approx(np.log(system.truth(unit)[0]), abs=noise + 0.1)
+    assert System(SMALL, Goal("pause"), 4).truth(unit)[0] != system.truth(unit)[0]
+
+
+def test_drawn_systems_follow_the_prior():
+    unit = SMALL.space.encode([{"heap": 60.0, "wait": 9.0, "spare": False}])
+    rates = [System(SMALL, Goal("rate"), seed).truth(unit)[0] * 60 for seed in range(60)]
+    assert np.mean(np.log(rates)) == pytest.approx(5, abs=0.25)
+    assert np.std(np.log(rates)) == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_model_without_the_knowledge_of_a_node():
+    blind = without_knowledge(SMALL, "pause")
+    assert blind.nodes["pause"].node.standardised
+    assert set(blind.inputs_of("pause")) == {"rate", "wait"}
+    assert blind.parts["rate"] is SMALL.parts["rate"]
+
+
+def test_the_dry_run_tunes_systems_drawn_from_the_priors(capsys):
+    tried = boat.check(SMALL, minimize="pause", dry_run=2, seconds=8).dry_run
+    assert len(tried.reached) >= 1
+    assert all(near is None or 1 <= near <= tried.trials for near in tried.reached)
+    assert set(tried.shares) <= {"rate", "pause"}
+    assert all(0 <= share <= 1 for share in tried.shares.values())
+    assert "system 1 of 2" in capsys.readouterr().out
+    assert "within 5% of the optimum" in tried.lines()[0]

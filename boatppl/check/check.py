@@ -7,6 +7,8 @@ from html import escape
 import numpy as np
 
 from boatppl.check.density import Density, densities
+from boatppl.check.dry_run import DryRun
+from boatppl.check.dry_run import dry_run as drawn_and_tuned
 from boatppl.check.prior import Predicted, everywhere, predictions, prior
 from boatppl.check.units import units
 from boatppl.dag import DAGModel
@@ -18,7 +20,7 @@ from boatppl.rivals import check_goal
 from boatppl.suggest import Goal
 from boatppl.table import Table, measured, tables
 from boatppl.trial import Trial
-from boatppl.words import ModelError, listed
+from boatppl.words import ModelError, check_count, listed
 
 ROWS = 8  # of a run drawn from the prior, on which the densities are evaluated
 FINITE = 0.5  # of positions far around the prior's centre: below it the sampler starts on bad ground
@@ -48,6 +50,7 @@ class Check:
     predicted: Mapping[str, Predicted]
     densities: Mapping[str, Density]
     complaints: tuple[Complaint, ...]
+    dry_run: DryRun | None = None
 
     @property
     def good(self) -> bool:
@@ -60,7 +63,8 @@ class Check:
         for name, each in self.predicted.items():
             unit = f" {each.unit}" if each.unit else ""
             lines.append(f"  {name:{width}}  {each.median:.3g} ({each.low:.3g} to {each.high:.3g}){unit}")
-        return lines + [f"- {complaint}" for complaint in self.complaints or ("nothing to complain of",)]
+        lines += [f"- {complaint}" for complaint in self.complaints or ("nothing to complain of",)]
+        return lines + (self.dry_run.lines() if self.dry_run else [])
 
     def __repr__(self) -> str:
         return "\n".join(self._lines())
@@ -74,18 +78,27 @@ def check(
     *,
     minimize: str | None = None,
     maximize: str | None = None,
+    dry_run: int = 6,
+    seconds: float = 40.0,
     random_seed: int = 0,
+    progress: bool = True,
 ) -> Check:
     """Look at a model before the first trial.
 
     Its prior predictive per node in its unit; log densities that are finite and gradients that are right, on
     runs drawn from the prior; sums of unlike units; parameters that no node uses; nodes that the objective
-    does not depend on.
+    does not depend on. At last a dry run: systems drawn from the priors are tuned.
 
     Parameters
     ----------
     minimize, maximize
-        The objective. By default the one node or derived quantity that nothing else uses.
+        The objective. By default the one node or derived quantity that nothing else uses, minimised.
+    dry_run
+        How many systems are drawn and tuned (:class:`boatppl.check.dry_run.DryRun`); 0 for none.
+    seconds
+        After this time no further step of the dry run begins.
+    progress
+        Print a line for every step of the dry run.
 
     Raises
     ------
@@ -103,7 +116,14 @@ def check(
         *(Complaint(name, sentence) for name, sentence in units(model)),
         *_of_use(model, goal),
     ]
-    return Check(predicted, verdicts, tuple(complaints))
+    check_count("dry_run", dry_run, least=0)
+    say = print if progress else _nothing
+    tried = drawn_and_tuned(model, goal, dry_run, seconds, random_seed, say) if goal and dry_run else None
+    return Check(predicted, verdicts, tuple(complaints), tried)
+
+
+def _nothing(line: str) -> None:
+    """Say nothing."""
 
 
 def _goal(model: DAGModel, minimize: str | None, maximize: str | None) -> Goal | None:
