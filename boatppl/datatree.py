@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from boatppl.compile.density import DEGREES_OF_FREEDOM
+from boatppl.compile.density import DEGREES_OF_FREEDOM, kernel_of
+from boatppl.gp.conditional import Conditional
+from boatppl.gp.kernel import KINDS
 from boatppl.graph import DAG, draw_prior
 from boatppl.infer import BlockPosterior
 from boatppl.leave_one_out import at_rows, log_likelihood
+from boatppl.predict import JOINT
 from boatppl.propagate import NodeDraws, Posterior
 
 PRIOR_DRAWS = 500
@@ -44,6 +47,7 @@ def node_groups(
     configurations, in
       the node's unit, along ``trial``; for a vector node along ``row``, with its trial and elements as
       coordinates.
+    - ``prior_predictive``: what the priors alone say of the same runs, given what arrived at them.
     - ``constant_data``: what arrived at each measurement, and the residual's inputs on the unit cube.
     - ``log_likelihood``: log p(measurements of a trial | all other trials, unknowns), one column per trial
       (:mod:`boatppl.leave_one_out`).
@@ -60,6 +64,8 @@ def node_groups(
     unknowns = _unknowns(node, block)
     numbers = np.unique(table.trials)
     likelihood = _by_chain(log_likelihood(node, block), block.chains.chains)
+    prior = _prior(list(unknowns), block, seed)
+    before = _by_chain(_prior_replicates(node, prior, seed), 1)
     stats = {STATISTICS.get(name, name): value for name, value in block.stats.items()}
     return {
         "posterior": _dataset(unknowns, block, block.chains.chains),
@@ -67,14 +73,18 @@ def node_groups(
             {n: (("chain", "draw"), value) for n, value in stats.items()}, _draws(block)
         ),
         "observed_data": xr.Dataset({graph.name: (along, table.natural, unit)}, coords),
-        "constant_data": _constant(node, along, coords),
+        "constant_data": _constant(posterior.model, node, along, coords),
         "log_likelihood": xr.Dataset(
             {graph.name: (("chain", "draw", "trial"), likelihood)}, {**_draws(block), "trial": numbers}
         ),
         "posterior_predictive": xr.Dataset(
             {graph.name: (("chain", "draw", along), replicates, unit)}, {**_draws(block), **coords}
         ),
-        "prior": _dataset(_prior(list(unknowns), block, seed), block, 1),
+        "prior": _dataset(prior, block, 1),
+        "prior_predictive": xr.Dataset(
+            {graph.name: (("chain", "draw", along), before, unit)},
+            {"chain": [0], "draw": np.arange(PRIOR_DRAWS), **coords},
+        ),
     }
 
 
@@ -130,17 +140,23 @@ def _dataset(values: Mapping[str, np.ndarray], block: BlockPosterior, chains: in
     return xr.Dataset(data, coords)
 
 
-def _constant(node: NodeDraws, along: str, coords: Mapping[str, Any]) -> xr.Dataset:
+def _constant(model: DAG, node: NodeDraws, along: str, coords: Mapping[str, Any]) -> xr.Dataset:
     """What arrived at each row: wires in their own unit and the residual's inputs on the unit cube."""
     names = [item.name for item in node.graph.inputs]
     data: dict[str, Any] = {
-        key.name: ((along, *key.dims), value)
+        key.name: ((along, *key.dims), value, {"units": _unit(model, key.name)})
         for key, value in node.table.wires.items()
         if key.name not in coords
     }
     data["residual_input"] = ((along, "residual_column"), node.table.Z)
     columns = np.array([names[group] for group in node.table.groups], dtype=str)
     return xr.Dataset(data, {**coords, "residual_column": columns})
+
+
+def _unit(model: DAG, name: str) -> str:
+    """Return the unit of what arrives at a node; empty where it has none."""
+    known: dict[str, Any] = {**model.parts, **model.space.parameters, **model.space.contexts}
+    return getattr(known.get(name), "unit", None) or ""
 
 
 def _replicates(node: NodeDraws, block: BlockPosterior, seed: int) -> np.ndarray:
@@ -150,10 +166,36 @@ def _replicates(node: NodeDraws, block: BlockPosterior, seed: int) -> np.ndarray
     if node.residual is not None:
         shift, variance = node.residual.predict(node.table.Z)
         mean = mean + shift + np.sqrt(variance) * rng.normal(size=mean.shape)
-    normals = rng.normal(size=mean.shape)
-    if node.graph.node.robust:
-        normals /= np.sqrt(rng.chisquare(DEGREES_OF_FREEDOM, size=mean.shape) / DEGREES_OF_FREEDOM)
-    return node.transform.inverse(mean + noise * normals)
+    return node.transform.inverse(mean + noise * _run_to_run(node, mean.shape, rng))
+
+
+def _prior_replicates(node: NodeDraws, prior: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+    """Measurements ``(draw, row)`` by draws of the priors, at the configurations that were run."""
+    rng, graph, table = np.random.default_rng([seed, 32]), node.graph, node.table
+    shape = (PRIOR_DRAWS, len(table))
+    variables = {name: prior[name] for name in graph.variables}
+    wires = {key: value[None] for key, value in table.wires.items()}
+    mean, noise = graph.evaluator(variables, wires, table.rows.elements, len(table))
+    mean, noise = np.broadcast_to(mean, shape), np.broadcast_to(noise, shape)
+    if graph.inputs and len(table):
+        amplitude = prior[f"{graph.prefix}amplitude"]
+        lengthscale = prior[f"{graph.prefix}lengthscale"].reshape(PRIOR_DRAWS, -1)
+        nothing = np.empty((PRIOR_DRAWS, 0))
+        before = Conditional.from_data(
+            KINDS[kernel_of(graph)], table.Z[:0], table.groups, amplitude, lengthscale, nothing, nothing
+        )
+        normals = rng.normal(size=shape)
+        joint = len(table) <= JOINT  # beyond, each row on its own
+        mean = mean + (before.sample(table.Z, normals) if joint else amplitude[:, None] * normals)
+    return node.transform.inverse(mean + noise * _run_to_run(node, shape, rng))
+
+
+def _run_to_run(node: NodeDraws, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Noise of a run, of scale 1: normal, or Student-t for a robust node."""
+    normals = rng.normal(size=shape)
+    if not node.graph.node.robust:
+        return normals
+    return normals / np.sqrt(rng.chisquare(DEGREES_OF_FREEDOM, size=shape) / DEGREES_OF_FREEDOM)
 
 
 def as_dataset(model: DAG, values: Mapping[str, np.ndarray]) -> xr.Dataset:

@@ -107,7 +107,7 @@ def block_of(posterior, name):
 def test_every_node_has_every_group(found):
     groups = {
         "posterior", "sample_stats", "observed_data", "constant_data", "log_likelihood",
-        "posterior_predictive", "prior",
+        "posterior_predictive", "prior", "prior_predictive",
     }  # fmt: skip
     assert set(found.children) == set(MODEL.nodes)
     for name in MODEL.nodes:
@@ -172,6 +172,31 @@ def test_the_prior_is_wider_than_the_posterior(found):
     assert set(prior) == set(post)
     assert float(prior["malloc"].std()) > 2 * float(post["malloc"].std())
     assert np.log(prior["malloc"]).std() == pytest.approx(1.0, rel=0.15)
+
+
+def test_prior_replicates_have_the_priors_own_spread(found):
+    """Row by row: the variance of T(y) is that of the formula, of the residual and of the noise together."""
+    prior, replicates = found["rate"]["prior"], found["rate"]["prior_predictive"]["rate"]
+    assert replicates.dims == ("chain", "draw", "trial")
+    x = found["rate"]["constant_data"]["x"].values
+    formula = np.log(prior["malloc"].values[0])[:, None] + np.log(0.5 + x)
+    rest = np.log(replicates.values[0]) - formula
+    expected = np.sqrt(np.mean(prior["amplitude"].values ** 2 + prior["noise"].values ** 2))
+    assert np.sqrt(np.mean(rest**2)) == pytest.approx(expected, rel=0.15)
+    assert np.corrcoef(np.log(replicates.values[0]).mean(1), formula.mean(1))[0, 1] > 0.5
+    Z = found["rate"]["constant_data"]["residual_input"].values
+    apart = np.linalg.norm(Z[:, None] - Z[None], axis=-1) + np.eye(len(Z)) * 9
+    near = np.unravel_index(np.argmin(apart), apart.shape)  # joint over rows: a residual is smooth
+    amplitude, lengthscale = prior["amplitude"].values[0], prior["lengthscale"].values[0].min(axis=-1)
+    clear = (amplitude > 2 * prior["noise"].values[0]) & (lengthscale > 2 * apart.min())
+    scaled = rest[clear] / amplitude[clear, None]
+    assert clear.sum() > 20
+    assert np.corrcoef(scaled[:, near].T)[0, 1] > 0.5
+
+
+def test_what_arrives_carries_its_unit(found):
+    assert found["pause"]["constant_data"]["rate"].attrs["units"] == "1/s"
+    assert found["rate"]["constant_data"]["x"].attrs["units"] == ""
 
 
 # -- leave one out ------------------------------------------------------------------------
@@ -357,20 +382,36 @@ def test_compare_prefers_the_better_model(found):
 @pytest.mark.parametrize("name", ["rate", "pause", "took"])
 @pytest.mark.parametrize(
     "plot",
-    [
-        "plot_trace_dist",
-        "plot_forest",
-        "plot_ppc_dist",
-        "plot_rank_dist",
-        "plot_prior_posterior",
-        "plot_dist",
-    ],
+    ["trace_dist", "forest", "ppc_dist", "rank_dist", "prior_posterior", "dist"],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_plots(plot, name, found):
-    options = {"kind": "ecdf"} if plot == "ppc_dist" else {}
-    getattr(az, plot)(found[name], backend="matplotlib", **options)
+    getattr(az, f"plot_{plot}")(found[name], backend="matplotlib")
     plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "plot", ["autocorr", "energy", "ess", "mcse", "loo_pit", "ppc_interval", "ridge", "trace"]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_more_plots(plot, found):
+    getattr(az, f"plot_{plot}")(found["rate"], backend="matplotlib")
+    plt.close("all")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_the_prior_predictive_is_a_group_like_the_other(found):
+    az.plot_ppc_dist(found["rate"], group="prior_predictive", backend="matplotlib")
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["bfmi", "ess", "eti", "extract", "hdi", "kde", "loo", "loo_metrics", "mcse", "mode", "rhat", "summary"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_functions_take_a_node_untouched(function, found):
+    assert getattr(az, function)(found["rate"]) is not None
 
 
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto:UserWarning")
@@ -385,6 +426,22 @@ def test_saved_and_opened_again(found, tmp_path):
         xr.testing.assert_equal(opened, found)
         assert opened["rate"].attrs["verdict"] == found["rate"].attrs["verdict"]
         assert list(az.summary(opened["rate"]).index) == list(az.summary(found["rate"]).index)
+
+
+def test_saved_as_zarr_and_opened_by_plain_arviz(found, tmp_path):
+    pytest.importorskip("zarr")
+    found.to_zarr(tmp_path / "posterior.zarr", zarr_format=2)
+    with az.from_zarr(tmp_path / "posterior.zarr") as opened:
+        draws = opened["rate"]["posterior"]["malloc"]
+        np.testing.assert_array_equal(draws, found["rate"]["posterior"]["malloc"])
+        assert opened["rate"]["observed_data"]["rate"].attrs["units"] == "1/s"
+        assert list(opened["rate"]["observed_data"]["trial"].values) == list(range(10, 10 + N))
+
+
+def test_saved_as_netcdf_and_opened_by_plain_arviz(found, tmp_path):
+    found.to_netcdf(tmp_path / "posterior.nc")
+    with az.from_netcdf(tmp_path / "posterior.nc") as opened:
+        assert az.summary(opened["took"]).equals(az.summary(found["took"]))
 
 
 def test_no_trials_give_a_tree_of_the_prior():
