@@ -307,6 +307,24 @@ def test_the_reason_of_a_failure_is_one_line():
         )  # fmt: skip
 
 
+@boat.node(transform="log", robust=True, residual=boat.GP(["x"]))
+def heavy(x):
+    return pm.LogNormal("base", 0, 1) + pt.exp(x)
+
+
+def test_short_chains_of_many_robust_rows_agree_at_once():
+    """One latent scale a row: a mass matrix of correlations that so few draws imagine makes them diverge."""
+    model = DAGModel(boat.Space(x=boat.Float(-1, 1)), [heavy])
+    rng = np.random.default_rng(0)
+    found = table_of(model, lambda x: (1 + np.exp(x) + 0.3 * np.sin(9 * x)) * np.exp(0.1 * rng.normal()), 100)
+    density = BlockDensity(model.blocks[0])
+    for seed in range(6):
+        verdict = sample(density, found, seed).verdict
+        assert verdict.good, verdict
+        assert not verdict.retried
+        assert verdict.divergences == 0
+
+
 # -- long chains --------------------------------------------------------------------------
 
 

@@ -75,7 +75,8 @@ class BlockDensity:
     where the row's noise variance is ``noise^2 / scale`` and ``scale ~ Gamma(2, 2)``: marginally a Student-t
     with 4 degrees of freedom.
 
-    A table above ``EXACT_ROWS`` rows is summarised by :func:`inducing_points`; nothing is compiled again.
+    A table above ``EXACT_ROWS`` rows is summarised by :func:`inducing_points`; the block is not compiled
+    again. (The likelihood of many rows is compiled when a table first needs it, once on a machine.)
     """
 
     def __init__(self, block: Block) -> None:
