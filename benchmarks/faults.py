@@ -6,7 +6,7 @@ and cause were named first, and how often a right model was called wrong.
 
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -47,27 +47,30 @@ def said(found: Diagnosis) -> str:
     return "; ".join(f"{f.node} {f.cause} {f.what} {f.nats:.1f}" for f in found.findings[:2]) or "nothing"
 
 
+def tried(case: Case, seeds: Iterable[int]) -> list[str | None]:
+    """For every seed None where the diagnosis is right, else what it said."""
+    inference, found = Inference(case.model, 0), []
+    for seed in seeds:
+        diagnosis = diagnosed(case, seed, inference=inference)
+        found.append(None if named(case, diagnosis) else f"{seed}: {said(diagnosis)}")
+    return found
+
+
 def main(arguments: list[str]) -> None:
     """Print the table."""
     seeds = int(arguments[0]) if arguments else 8
-    chosen = arguments[1:] or list(SYSTEMS)
-    right, planted = Counter(), Counter()
-    for system in chosen:
+    right: list[str | None] = []
+    planted: list[str | None] = []
+    for system in arguments[1:] or list(SYSTEMS):
         for case in SYSTEMS[system]():
             began = time.perf_counter()
-            inference, hits, misses = Inference(case.model, 0), 0, []
-            for seed in range(seeds):
-                found = diagnosed(case, seed, inference=inference)
-                hit = named(case, found)
-                hits += hit
-                misses += [] if hit else [f"{seed}: {said(found)}"]
-                (right if case.node is None else planted)[hit] += 1
-            spent = (time.perf_counter() - began) / seeds
-            print(f"{system:10} {case.kind:18} {hits:3}/{seeds}  {spent:.1f} s   {' | '.join(misses[:3])}",
-                  flush=True)  # fmt: skip
-    for what, count in (("faults named first", planted), ("right models left alone", right)):
-        total = sum(count.values())
-        print(f"{what}: {count[True]} of {total} ({count[True] / max(total, 1):.0%})")
+            found = tried(case, range(seeds))
+            (right if case.node is None else planted).extend(found)
+            misses, spent = [each for each in found if each], (time.perf_counter() - began) / seeds
+            hits = f"{seeds - len(misses):3}/{seeds}"
+            print(f"{system:10} {case.kind:18} {hits}  {spent:.1f} s   {' | '.join(misses[:3])}", flush=True)
+    for what, each in (("faults named first", planted), ("right models left alone", right)):
+        print(f"{what}: {each.count(None)} of {len(each)} ({each.count(None) / max(len(each), 1):.0%})")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Which part of a model is wrong, and what to do about it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import rankdata
@@ -17,10 +18,12 @@ from boatppl.infer import BlockPosterior, Chains
 from boatppl.propagate import NodeDraws, Posterior
 from boatppl.suggest import Goal
 from boatppl.table import measured
+from boatppl.validate.folds import of_rows
 from boatppl.words import ModelError
 
 CHAINS = Chains(draws=100, tune=150, chains=6, target_accept=0.9)  # apart: several modes must be seen
 NATS = 2.0  # of evidence for one cause named beforehand; right models: see benchmarks/faults.py
+MOST = 250  # rows of a node that are judged: the work grows with their cube
 LITTLE = 0.75  # of the prior's variance (of ranks) that is left of what is not identified
 APART = 0.95  # correlation of two unknowns from which on only a combination of them is known
 
@@ -44,7 +47,7 @@ def diagnose(
     errors: list[tuple[str, NodeDraws, np.ndarray]] = []
     unjudged = []
     for name in posterior.model.nodes:
-        node, block = posterior.nodes[name], _block_of(posterior, name)
+        node, block = thinned(posterior.nodes[name]), _block_of(posterior, name)
         if len(np.unique(node.table.trials)) < FEWEST:
             unjudged.append(name)
             continue
@@ -58,6 +61,17 @@ def diagnose(
     findings.sort(key=lambda finding: -finding.nats)
     shares = attribution(posterior, goal, data, known.objective, seed)
     return Diagnosis(goal.name, tuple(findings), shares, tuple(unjudged))
+
+
+def thinned(node: NodeDraws) -> NodeDraws:
+    """Return a node with a table of at most about ``MOST`` rows, of trials evenly through the study."""
+    table = node.table
+    if len(table) <= MOST:
+        return node
+    numbers = np.unique(table.trials)
+    count = max(FEWEST, MOST * len(numbers) // len(table))
+    kept = numbers[np.linspace(0, len(numbers) - 1, count).astype(int)]
+    return replace(node, table=of_rows(table, np.isin(table.trials, kept)))
 
 
 def questions(posterior: Posterior) -> int:

@@ -154,7 +154,11 @@ def taken(block: BlockPosterior, chosen: np.ndarray, number: int) -> BlockPoster
 
 def without(table: Table, number: int) -> Table:
     """Return a table without the rows of a trial, everything else as it was."""
-    keep = table.trials != number
+    return of_rows(table, table.trials != number)
+
+
+def of_rows(table: Table, keep: np.ndarray) -> Table:
+    """Return the rows of a table where ``keep (row,)`` is true."""
     return replace(
         table,
         y=table.y[keep],
