@@ -22,7 +22,7 @@ import boatppl as boat
 from benchmarks.censored import bootstrap, first_within
 from benchmarks.figures import markdown_table
 from benchmarks.machine import described
-from benchmarks.wrong_systems import OTHER_SYSTEM, RIGHT, SYSTEMS, WRONG
+from benchmarks.wrong_systems import FIRST_HALF, OTHER_SYSTEM, RIGHT, SECOND_HALF, SYSTEMS, WRONG
 
 RESULTS = Path(__file__).parent / "results"
 WITHIN = 0.05  # of the optimum
@@ -151,6 +151,20 @@ def summary(found: Sequence[Arrival], budget: int) -> str:
     return markdown_table([*head, "hedged"], rows)
 
 
+def _halves(found: Sequence[Arrival], budget: int) -> str:
+    """The right model, then the kinds written before and after the code was frozen, apart."""
+    parts = []
+    for title, kinds in (
+        ("The right model", (RIGHT,)),
+        ("Written while the code was", tuple(FIRST_HALF)),
+        ("Written after it", tuple(SECOND_HALF)),
+    ):
+        mine = [a for a in found if a.case.kind in kinds or a.case.way == "generic"]
+        if any(a.case.way == "hedged" for a in mine):
+            parts.append(f"## {title}\n\n{summary(mine, budget)}")
+    return "\n\n".join(parts)
+
+
 def _said(value: float, low: float, high: float) -> str:
     return f"{value:.2f} ({low:.2f}-{high:.2f})"
 
@@ -212,7 +226,7 @@ def main() -> None:
         f"# Wrong models\n\n{' '.join(__doc__.split(': ', 1)[1].split())}\n\n"
         f"Bars: hedged / generic at most {HEDGED_TO_GENERIC} for every kind, hedged / structured at most "
         f"{HEDGED_TO_STRUCTURED} for the right model. Geometric means (90 % bootstrap interval).\n\n"
-        f"{summary(found, options.trials)}\n\n{where}\n"
+        f"{_halves(found, options.trials)}\n\n{where}\n"
     )
     (options.results / "wrong_models.md").write_text(text)
     print(text)

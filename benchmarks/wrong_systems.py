@@ -5,8 +5,9 @@ an engineer's are. Each model has three nodes, a chain or a fork, and every kind
 three.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -16,18 +17,28 @@ import pytensor.tensor as pt
 
 import boatppl as boat
 from benchmarks.problems import Configuration, Problem, _scattered, problems
+from boatppl.node import Node
 
 RIGHT = "right"
-#: What is wrong, by kind.
-WRONG = {
+#: What is wrong, by kind: this half was there while the code that has to bear it was written.
+FIRST_HALF = {
     "missing edge": "the objective does not see one of the nodes it depends on",
     "wrong sign": "a term helps where it hurts",
     "prior excludes the truth": "the prior of a variable ends at a tenth of its value",
     "ignores a parameter": "a node and its residual do not see a parameter that matters",
     "nonsense": "the objective is a formula that has nothing to do with the system",
 }
+#: This half was written after it.
+SECOND_HALF = {
+    "edge reversed": "a node is written as an effect of the objective that it causes",
+    "constant for a slope": "a node's formula is a constant where it depends on parameters",
+    "wrong transform": "noise is said to be additive where it is multiplicative",
+    "heavy tails": "one run in six is off by a factor of two, and the model says Gaussian",
+    "regime change": "half-way through a parameter's range the objective jumps",
+}
+WRONG = FIRST_HALF | SECOND_HALF
 #: Kinds in which the system differs rather than the model; the generic model is run on that system too.
-OTHER_SYSTEM: frozenset[str] = frozenset()
+OTHER_SYSTEM = frozenset({"heavy tails", "regime change"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +47,29 @@ class System:
 
     problem: Problem
     model: Callable[[boat.Space, str], boat.DAGModel]
-    others: Mapping[str, Problem] = field(default_factory=dict)  # kind -> what runs then
+    jump: tuple[str, float]  # where the regime changes: above this value of this parameter
+
+    @cached_property
+    def others(self) -> dict[str, Problem]:
+        """What runs for the kinds in ``OTHER_SYSTEM``."""
+        return {
+            "heavy tails": replace(self.problem, name=f"{self.problem.name}, tails", run=self._tailed),
+            "regime change": replace(self.problem, name=f"{self.problem.name}, jump", run=self._jumping),
+        }
 
     def of(self, kind: str) -> Problem:
         """Return the problem that is run for a kind."""
         return self.others.get(kind, self.problem)
+
+    def _tailed(self, configuration: Configuration, rng: np.random.Generator | None) -> dict[str, float]:
+        found = self.problem.run(configuration, rng)
+        off = 1.0 if rng is None or rng.random() > 1 / 6 else float(rng.choice([0.5, 2.0]))
+        return found | {self.problem.objective: found[self.problem.objective] * off}
+
+    def _jumping(self, configuration: Configuration, rng: np.random.Generator | None) -> dict[str, float]:
+        found, (name, edge) = self.problem.run(configuration, rng), self.jump
+        factor = 1.8 if configuration[name] > edge else 1.0
+        return found | {self.problem.objective: found[self.problem.objective] * factor}
 
     def run(self, kind: str, configuration: Configuration, rng: np.random.Generator) -> dict[str, float]:
         """Measure a configuration once."""
@@ -72,6 +101,8 @@ def collector(space: boat.Space, kind: str) -> boat.DAGModel:
     @boat.node(unit="ms", transform="log", residual=boat.GP(inputs=inputs))
     def gc_pause(eden_mb):
         base, per_mb = pm.LogNormal("base", 0, 1), pm.LogNormal("per_mb", -2, 1)  # ms, ms/MB
+        if kind == "constant for a slope":
+            return base + 0 * eden_mb
         return base + per_mb * (1000 / eden_mb if kind == "wrong sign" else eden_mb)
 
     @boat.node(unit="ms", transform="log", residual=boat.GP(inputs=["tenuring"]))
@@ -80,12 +111,22 @@ def collector(space: boat.Space, kind: str) -> boat.DAGModel:
 
     @boat.node(unit="ms", transform="log")
     def p99(gc_rate, gc_pause):
-        return pm.LogNormal("service", 0, 1) + gc_pause * pt.sqrt(gc_rate)
+        return pm.LogNormal("service", 0, 1) + gc_pause * pt.sqrt(abs(gc_rate))
 
     @boat.node(unit="ms", transform="log")
     def p99_of_pause(gc_pause):
         return pm.LogNormal("service", 0, 1) + pm.LogNormal("per_pause", 0, 1) * gc_pause
 
+    @boat.node(unit="ms", transform="log")
+    def pause_of_p99(p99):
+        return pm.LogNormal("base", 0, 1) + pm.LogNormal("share", -1, 1) * p99
+
+    @boat.node(unit="ms", transform="log")
+    def p99_of_rate(gc_rate):
+        return pm.LogNormal("service", 0, 1) + pm.LogNormal("per_collection", -1, 1) * gc_rate
+
+    if kind == "edge reversed":
+        gc_pause, p99 = _as(pause_of_p99, "gc_pause"), _as(p99_of_rate, "p99")
     pause = _as(blind_pause, "gc_pause") if kind == "ignores a parameter" else gc_pause
     objective = _as(p99_of_pause, "p99") if kind == "missing edge" else p99
     return _assembled(space, kind, [eden_mb, gc_rate, pause, objective])
@@ -130,6 +171,8 @@ def service(space: boat.Space, kind: str) -> boat.DAGModel:
     @boat.node(unit="ms", transform="log")
     def queue(threads, batch):
         work, switching = pm.LogNormal("work", 3, 1.5), pm.LogNormal("switching", -3, 1.5)
+        if kind == "constant for a slope":
+            return work + switching + 0 * threads * batch
         if kind == "wrong sign":
             return work * 0.01 * threads * pt.sqrt(batch) + switching
         return work / (threads * pt.sqrt(batch)) + switching * (threads + batch)
@@ -150,6 +193,12 @@ def service(space: boat.Space, kind: str) -> boat.DAGModel:
         pressure = pm.LogNormal("pressure", -1, 1.5) * (cache_mb / 512) ** 2
         return (service_ms + per_miss * misses) * (1 + pressure)
 
+    @boat.node(unit="ms", transform="log")
+    def queue_of_latency(latency):
+        return pm.LogNormal("base", 0, 1) + pm.LogNormal("share", -1, 1) * latency
+
+    if kind == "edge reversed":
+        queue, latency = _as(queue_of_latency, "queue"), _as(latency_of_misses, "latency")
     waiting = _as(blind_queue, "queue") if kind == "ignores a parameter" else queue
     objective = _as(latency_of_misses, "latency") if kind == "missing edge" else latency
     return _assembled(space, kind, [misses, waiting, objective])
@@ -196,6 +245,8 @@ def job(space: boat.Space, kind: str) -> boat.DAGModel:
     def transfer(chunk_kb, level):
         whole, shrinks = pm.LogNormal("whole", 3, 1.5), pm.LogNormal("shrinks", -1.5, 1)
         trips = pm.LogNormal("trips", 5, 2)
+        if kind == "constant for a slope":
+            return whole + 0 * chunk_kb * level
         if kind == "wrong sign":
             return whole * pt.exp(0.2 * level) + chunk_kb / trips
         return whole * pt.exp(-shrinks * level) + trips / chunk_kb + 0.1
@@ -215,6 +266,12 @@ def job(space: boat.Space, kind: str) -> boat.DAGModel:
     def done_with_compute(compute):
         return pm.LogNormal("start", 0, 1) + compute
 
+    @boat.node(unit="s", transform="log")
+    def transfer_of_done(done):
+        return pm.LogNormal("base", 0, 1) + pm.LogNormal("share", -1, 1) * done
+
+    if kind == "edge reversed":
+        transfer, done = _as(transfer_of_done, "transfer"), _as(done_with_compute, "done")
     sending = _as(blind_transfer, "transfer") if kind == "ignores a parameter" else transfer
     objective = _as(done_with_compute, "done") if kind == "missing edge" else done
     return _assembled(space, kind, [compute, sending, objective])
@@ -227,6 +284,8 @@ def _assembled(space: boat.Space, kind: str, parts: list[Any]) -> boat.DAGModel:
     """Wire the parts, the objective last; nonsense puts a formula of its own in the objective's place."""
     if kind == "nonsense":
         parts = [*parts[:-1], _nonsense(list(space.names), parts[-1].name, parts[-1].unit)]
+    if kind == "wrong transform":
+        parts = [replace(part, transform=None) if isinstance(part, Node) else part for part in parts]
     return boat.DAGModel(space, parts)
 
 
@@ -252,7 +311,7 @@ def _grid(*axes: tuple[str, range]) -> Callable[[], list[dict[str, Any]]]:
 
 
 SYSTEMS = {
-    "collector": System(problems()["collector"], collector),
+    "collector": System(problems()["collector"], collector, jump=("young_mb", 18)),
     "service": System(
         Problem(
             "service",
@@ -262,6 +321,7 @@ SYSTEMS = {
             grid=_grid(("cache_mb", range(16, 1025, 4)), ("threads", range(1, 65)), ("batch", range(1, 65))),
         ),
         service,
+        jump=("cache_mb", 128),
     ),
     "job": System(
         Problem(
@@ -272,5 +332,6 @@ SYSTEMS = {
             grid=_grid(("workers", range(1, 65)), ("chunk_kb", range(4, 1025, 4)), ("level", range(10))),
         ),
         job,
+        jump=("workers", 8),
     ),
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.wrong_models import Arrival, Case, arrive, cases, interval, ratio, suite, summary
-from benchmarks.wrong_systems import RIGHT, SYSTEMS, WRONG
+from benchmarks.wrong_systems import OTHER_SYSTEM, RIGHT, SYSTEMS, WRONG
 
 INF = float("inf")
 
@@ -21,12 +21,34 @@ def test_there_is_something_to_tune_and_nothing_is_better_than_the_optimum(name)
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_wrong_model_can_be_built_and_differs_from_the_right_one(name):
     system, found = SYSTEMS[name], {}
-    for kind in (RIGHT, *WRONG):
+    kinds = [kind for kind in (RIGHT, *WRONG) if kind not in OTHER_SYSTEM]
+    for kind in kinds:
         model = system.model(system.problem.space, kind)
         scales = [model.nodes[node].scale for node in model.nodes]  # the spread of prior draws over the space
         assert np.isfinite(scales).all()
         found[kind] = (str(model), *scales)
-    assert len(set(found.values())) == 1 + len(WRONG)
+    assert len(set(found.values())) == len(kinds)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_systems_that_differ_do_so_where_they_say(name):
+    system = SYSTEMS[name]
+    for kind in OTHER_SYSTEM:
+        gaps = [system.gap(kind, configuration) for configuration in system.problem.space.design(200, 0)]
+        assert min(gaps) >= -0.01
+    truths = [system.of(kind).truth(system.problem.space.default) for kind in (RIGHT, "heavy tails")]
+    assert truths[0] == truths[1]  # only the noise is another
+    rng, objective = np.random.default_rng(0), system.problem.objective
+    runs = [system.run("heavy tails", system.problem.space.default, rng)[objective] for _ in range(600)]
+    far = np.abs(np.log(np.array(runs) / np.median(runs))) > np.log(1.6)
+    assert 0.1 < far.mean() < 0.25
+    parameter, edge = system.jump
+    above = [c for c in system.problem.space.design(60, 1) if c[parameter] > edge]
+    jumped, plain = (
+        np.array([p.truth(c) for c in above]) for p in (system.of("regime change"), system.problem)
+    )
+    assert len(above) > 10
+    np.testing.assert_allclose(jumped / plain, 1.8)
 
 
 def test_ratios_are_of_pairs_and_count_what_never_arrived():
