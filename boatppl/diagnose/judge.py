@@ -32,7 +32,7 @@ from boatppl.table import Measured
 FEWEST = 8  # rows of a node that can be judged
 STEPS = 4  # causes that one node may have
 STANDS_FOR = 5.0  # nats: another node follows the parameters, and may stand for one of them
-TRACE = 0.01  # share of the variance below which an effect is not worth a word, however sure
+TRACE = 0.01  # share of the variance; an effect below it, and not above the noise, is not worth a word
 SMALL = 0.1  # share of the variance below which a residual is what residuals are for
 
 
@@ -164,7 +164,8 @@ def _causes(
         def say(component: Component = component, nats: float = nats, K: np.ndarray = variance * K,
                 wider: Base = wider) -> Finding | None:  # fmt: skip
             effect = K @ (wider.Q @ np.linalg.solve(wider.Q.T @ wider.C @ wider.Q, wider.Q.T @ residual))
-            return _said(model, name, component, components, gains, effect, y, nats)
+            small = np.var(effect) < min(TRACE * np.var(y), 2.0 * wider.variance(residual))
+            return None if small else _said(model, name, component, components, gains, effect, y, nats)
 
         found.append(Cause(nats, wider, say, (component.cause, component.what)))
     if not node.graph.node.noise_arguments:
@@ -217,8 +218,6 @@ def _said(
     """Return a component's finding; None for one too small to act on."""
     share = float(min(np.var(effect) / np.var(y), 1.0))
     what, at = component.what, component.columns
-    if share < TRACE:
-        return None
     if component.cause == "formula":
         if share < SMALL:
             return None

@@ -7,6 +7,15 @@ from boatppl.diagnose.formula import Conflict
 from boatppl.infer import BlockPosterior
 
 
+def part(share: float) -> str:
+    """Return a share in words.
+
+    >>> part(0.713), part(0.004)
+    ('71%', 'less than 1%')
+    """
+    return f"{share:.0%}" if share >= 0.005 else "less than 1%"
+
+
 def formula_lacks(node: str, what: str, share: float, where: str, used: bool, nats: float) -> Finding:
     """Return that the residual had to explain what the formula should."""
     lacks = f"has the wrong shape in {what}" if used else f"lacks {what}"
@@ -15,7 +24,7 @@ def formula_lacks(node: str, what: str, share: float, where: str, used: bool, na
         "formula",
         what,
         share,
-        f"the residual explains {share:.0%} of what was measured, most along {what}{where}: "
+        f"the residual explains {part(share)} of what was measured, most along {what}{where}: "
         f"the formula {lacks}",
         f"Change how {node} depends on {what}, or check that it should",
         nats,
@@ -29,7 +38,7 @@ def missing_edge(node: str, what: str, share: float, where: str, nats: float) ->
         "missing edge",
         what,
         share,
-        f"{share:.0%} of what was measured follows {what}{where}, which {node} does not use",
+        f"{part(share)} of what was measured follows {what}{where}, which {node} does not use",
         f"Make {what} an argument of {node} (or an input of its residual: boat.GP(inputs=[..., {what!r}]))",
         nats,
     )
@@ -42,7 +51,7 @@ def parent_error(node: str, what: str, share: float, nats: float) -> Finding:
         "parent error",
         what,
         share,
-        f"{share:.0%} of what was measured follows the scatter of {what} from run to run the wrong way: "
+        f"{part(share)} of what was measured follows the scatter of {what} from run to run the wrong way: "
         f"{what} is measured with error, and the slope of {node} in it comes out too flat",
         f"Measure {what} more exactly (longer, or averaged), or let {node} use what {what} is computed from",
         nats,
@@ -56,7 +65,7 @@ def drift(node: str, share: float, nats: float) -> Finding:
         "drift",
         "time",
         share,
-        f"{share:.0%} of what was measured follows the order of the runs: the system drifts",
+        f"{part(share)} of what was measured follows the order of the runs: the system drifts",
         "Repeat the default now and then (control_every=), warm up, or give what changes as a boat.Context",
         nats,
     )
