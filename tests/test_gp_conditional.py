@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from boatppl.gp import JITTER, KINDS, Conditional, correlation_matrix
+from boatppl.gp import JITTER, KINDS, Conditional, correlation_matrix, whiten
 from boatppl.gp import conditional as conditional_module
 
 DRAWS = 3
@@ -210,3 +210,21 @@ def test_no_points_and_no_columns():
     precision = 1 / (at["noise_variance"] + prior * JITTER)
     expected = np.sum(at["residual"] * precision, axis=1) / (np.sum(precision, axis=1) + 1 / prior[:, 0])
     np.testing.assert_allclose(mean[:, 0], expected, rtol=1e-9)
+
+
+def test_a_process_without_rows_needs_no_compiled_code_and_says_the_same(monkeypatch):
+    """The first run on a machine would wait for it; ``extend`` and a far row take the compiled way."""
+    rng, groups = np.random.default_rng(0), np.zeros(1, np.int64)
+    amplitude, lengthscale = rng.uniform(0.5, 2.0, 5), np.full((5, 1), 0.3)
+    point, normals = np.array([[0.4]]), rng.normal(size=(5, 1))
+
+    def given(n):
+        Z = np.full((n, 1), 1e3)
+        return Conditional.from_data(2, Z, groups, amplitude, lengthscale, np.ones((5, n)), np.zeros((5, n)))
+
+    expected = given(0).extend(point, normals)[0]
+    moments = given(1).predict(point)
+    for name in ("condition", "predict", "extend"):
+        monkeypatch.setattr(whiten, name, None)
+    np.testing.assert_allclose(given(0).sample(point, normals), expected, rtol=1e-12)
+    np.testing.assert_allclose(given(0).predict(point), moments, rtol=1e-12)

@@ -119,7 +119,8 @@ class Conditional:
                 kind, first, last, Z, groups, amplitude, lengthscale, noise_variance, residual, root, weights
             )
 
-        _over_draws(task, draws, draws * rows**3 / 3)
+        if rows:  # the prior needs no compiled code, which the first run on a machine would wait for
+            _over_draws(task, draws, draws * rows**3 / 3)
         everywhere = np.ascontiguousarray(np.broadcast_to(Z, (draws, *Z.shape)))
         return cls(kind, everywhere, groups, amplitude, lengthscale, root, weights)
 
@@ -199,6 +200,9 @@ class Conditional:
         """
         Zs = self._inputs(Zs)
         points = Zs.shape[1]
+        if not self.rows:
+            shape = (self.draws, points)
+            return np.zeros(shape), np.array(np.broadcast_to(self.amplitude[:, None] ** 2, shape))
         mean, variance = np.empty((self.draws, points)), np.empty((self.draws, points))
 
         def task(first: int, last: int) -> None:
@@ -236,6 +240,8 @@ class Conditional:
         :param Zs: shape ``(draw, point, column)`` or ``(point, column)``.
         :param normals: independent standard normals, shape ``(draw, point)``.
         """
+        if not self.rows and normals.shape[1] == 1:  # as above: the prior of one run
+            return np.sqrt(1.0 + whiten.EXTENSION_JITTER) * self.amplitude[:, None] * normals
         return self._extended(self._inputs(Zs), _floats(normals), np.empty((self.draws, 0)))
 
     def extend(self, Zs: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, "Conditional"]:
