@@ -447,11 +447,16 @@ def test_ctrl_c_ends_the_program_first(kind, tmp_path):
 
     ended = threading.Event()
     thread = threading.Thread(target=interrupt)
+    # Whoever starts the suite in the background may have it ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        run_callable(run, {}, isolate=True)
-    ended.set()
-    thread.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_callable(run, {}, isolate=True)
+    finally:
+        ended.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
