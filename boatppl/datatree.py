@@ -144,19 +144,13 @@ def _constant(model: DAG, node: NodeDraws, along: str, coords: Mapping[str, Any]
     """What arrived at each row: wires in their own unit and the residual's inputs on the unit cube."""
     names = [item.name for item in node.graph.inputs]
     data: dict[str, Any] = {
-        key.name: ((along, *key.dims), value, {"units": _unit(model, key.name)})
+        key.name: ((along, *key.dims), value, {"units": model.unit_of(key.name)})
         for key, value in node.table.wires.items()
         if key.name not in coords
     }
     data["residual_input"] = ((along, "residual_column"), node.table.Z)
     columns = np.array([names[group] for group in node.table.groups], dtype=str)
     return xr.Dataset(data, {**coords, "residual_column": columns})
-
-
-def _unit(model: DAG, name: str) -> str:
-    """Return the unit of what arrives at a node; empty where it has none."""
-    known: dict[str, Any] = {**model.parts, **model.space.parameters, **model.space.contexts}
-    return getattr(known.get(name), "unit", None) or ""
 
 
 def _replicates(node: NodeDraws, block: BlockPosterior, seed: int) -> np.ndarray:
@@ -205,7 +199,7 @@ def as_dataset(model: DAG, values: Mapping[str, np.ndarray]) -> xr.Dataset:
         name: (
             ("sample", "configuration", *model.sources[name].dims),
             value,
-            {"unit": getattr(model.parts[name], "unit", None) or ""},
+            {"unit": model.unit_of(name)},
         )
         for name, value in values.items()
     }

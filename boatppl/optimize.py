@@ -177,7 +177,7 @@ class _Ruling:
         self.running = self.running + 1 if sure >= rule.probability else 0
         if self.running < RUNNING:
             return None
-        target = rule.target(getattr(study.model.parts[study.goal.name], "unit", None))
+        target = rule.target(study.model.unit_of(study.goal.name))
         return f"after {study.n_counted} trials: {100 * min(sure, 0.99):.0f} % sure to be {target}"
 
 

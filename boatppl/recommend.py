@@ -106,7 +106,7 @@ def recommend(
         ratio = chosen / default if goal.maximize else default / chosen
     return Recommendation(
         objective=goal.name,
-        unit=getattr(model.parts[goal.name], "unit", None) or "",
+        unit=model.unit_of(goal.name),
         configuration=configuration,
         was_run=sum(trial.configuration == configuration for trial in known.eligible),
         value=middle,

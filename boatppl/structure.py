@@ -145,6 +145,11 @@ class Structure:
                 found[name] = None
         return tuple(found)
 
+    def unit_of(self, name: str) -> str:
+        """Return the unit of a part, parameter or context; empty where it has none."""
+        known: dict[str, Any] = {**self.parts, **self.space.parameters, **self.space.contexts}
+        return getattr(known.get(name), "unit", None) or ""
+
     def parents(self, name: str) -> tuple[str, ...]:
         """Return everything a part uses: its wires and its residual's inputs."""
         part = self.parts[name]

@@ -384,15 +384,14 @@ class Study:
         return "\n  ".join([head, *([self.log.resumption()] if self.log.changed else []), *self.unused()])
 
     def _repr_html_(self) -> str:
-        units = {name: getattr(self.space.parameters[name], "unit", None) for name in self.space.slices}
         return as_html(
             repr(self),
             self.trials,
             self.evidence().objective,
             name=self.goal.name,
-            unit=getattr(self.model.parts[self.goal.name], "unit", None) or "",
+            unit=self.model.unit_of(self.goal.name),
             maximize=self.goal.maximize,
-            parameters={name: unit or "" for name, unit in units.items()},
+            parameters={name: self.model.unit_of(name) for name in self.space.slices},
             weights=self.weights,
         )
 

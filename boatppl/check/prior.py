@@ -83,6 +83,5 @@ def predictions(model: DAG, seed: int, draws: int = 200) -> dict[str, Predicted]
         finite = np.isfinite(values)
         points = np.quantile(values[finite], [0.05, 0.5, 0.95]) if finite.any() else [np.nan] * 3
         low, median, high = map(float, points)
-        unit_of = getattr(model.parts[name], "unit", None) or ""
-        shown[name] = Predicted(unit_of, low, median, high, float(1.0 - finite.mean()))
+        shown[name] = Predicted(model.unit_of(name), low, median, high, float(1.0 - finite.mean()))
     return shown

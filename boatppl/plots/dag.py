@@ -11,7 +11,7 @@ from matplotlib.path import Path
 from boatppl.draw import COLOURS, INK
 from boatppl.picture import DOTS, GREY, HEAD, LINE, Box, Layout, layout
 from boatppl.plots.canvas import RED, one
-from boatppl.plots.view import View, quantiles, unit_of, view
+from boatppl.plots.view import View, quantiles, view
 from boatppl.predict import predictive
 from boatppl.result import Result
 from boatppl.study import Study
@@ -100,7 +100,7 @@ def _lines(
     lines: dict[str, list[str]] = {}
     odd: set[str] = set()
     for name, source in model.sources.items():
-        end = f" {unit_of(model, name)}" if unit_of(model, name) else ""
+        end = f" {model.unit_of(name)}" if model.unit_of(name) else ""
         if name in configuration or name in context:
             lines[name] = [f"{shown({**configuration, **context}[name])}{end}"]
         elif name in draws:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 from boatppl.plots.canvas import GREY, LINES, ink, one
-from boatppl.plots.view import View, labelled, unit_of, view
+from boatppl.plots.view import View, labelled, view
 from boatppl.result import Result
 from boatppl.space import Simplex, Space
 from boatppl.study import Study
@@ -115,7 +115,7 @@ def _columns(space: Space, model: Any) -> list[_Column]:
             ticks = ((0.0, "0"), (0.5, "0.5"), (1.0, "1"))
             columns += [_Column(f"{name}[{i}]", name, i, ticks) for i in range(parameter.n)]
             continue
-        columns.append(_Column(_below(name, unit_of(model, name)), name, None, _ticks(space, name)))
+        columns.append(_Column(_below(name, model.unit_of(name)), name, None, _ticks(space, name)))
     return columns
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from boatppl.compile.density import DEGREES_OF_FREEDOM
 from boatppl.leave_one_out import LeftOut
 from boatppl.plots.canvas import BLUE, GREY, RED, many, quiet, scale
-from boatppl.plots.view import INTERVAL, View, quantity, transform_of, unit_of, view
+from boatppl.plots.view import INTERVAL, View, quantity, transform_of, view
 from boatppl.propagate import NodeDraws
 from boatppl.result import Result
 from boatppl.study import Study
@@ -142,7 +142,7 @@ def plot_predicted_measured(
     targets = many(axes, len(found))
     for item, ax in zip(found, targets, strict=True):
         log = transform_of(seen.posterior(), item.name).kind == "log"
-        draw(ax, item, unit_of(model, item.name), log=log)
+        draw(ax, item, model.unit_of(item.name), log=log)
     return targets
 
 

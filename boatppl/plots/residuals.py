@@ -11,7 +11,7 @@ from boatppl.explain import Variance, variance_shares
 from boatppl.graph import DAG
 from boatppl.plots.canvas import BLUE, GREY, ORANGE, many, one, percent, quiet, scale
 from boatppl.plots.ladder import Ladder, ladder
-from boatppl.plots.view import View, labelled, measured_node, on_scale, quantiles, unit_of, view, with_formula
+from boatppl.plots.view import View, labelled, measured_node, on_scale, quantiles, view, with_formula
 from boatppl.propagate import needed
 from boatppl.result import Result
 from boatppl.result.html import COLOURS
@@ -200,7 +200,7 @@ def _active(seen: View, configuration: Any, name: str) -> bool:
 def _left_label(seen: View, found: Along) -> str:
     if found.ratio:
         return f"{found.name}, measured / formula"
-    unit = unit_of(seen.study.model, found.name)
+    unit = seen.study.model.unit_of(found.name)
     kind = on_scale(seen.posterior(), found.name)
     if kind != found.name:
         return f"{kind}, measured − formula"

@@ -25,7 +25,7 @@ from boatppl.plots.canvas import (
     scale,
 )
 from boatppl.plots.ladder import Ladder, crossed, ladder
-from boatppl.plots.view import View, labelled, on_scale, quantiles, quantity, transform_of, unit_of, view
+from boatppl.plots.view import View, labelled, on_scale, quantiles, quantity, transform_of, view
 from boatppl.predict import predictive
 from boatppl.result import Result
 from boatppl.study import Study
@@ -233,7 +233,7 @@ def plot_map(
     rungs = _two(model, x, y, held, count)
     low, middle, high = _points(seen, rungs, name, held, noise, rival)
     log = transform_of(seen.posterior(rival), name).kind == "log"
-    unit = unit_of(model, name)
+    unit = model.unit_of(name)
     with np.errstate(all="ignore"):
         width = high / low if log else high - low
     unsure = f"{name}: 90 % interval, " + ("high / low" if log else f"width{f' [{unit}]' if unit else ''}")

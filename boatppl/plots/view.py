@@ -132,15 +132,9 @@ def with_formula(model: DAG) -> list[str]:
     return [name for name in model.nodes if has_formula(model, name)] or list(model.nodes)
 
 
-def unit_of(model: DAG, name: str) -> str:
-    """Return the unit of a node, derived quantity, parameter or context; empty where it has none."""
-    known: dict[str, Any] = {**model.parts, **model.space.parameters, **model.space.contexts}
-    return getattr(known.get(name), "unit", None) or ""
-
-
 def labelled(model: DAG, name: str) -> str:
     """Return a name with its unit, as it stands on an axis: ``p99 [ms]``."""
-    unit = unit_of(model, name)
+    unit = model.unit_of(name)
     return f"{name} [{unit}]" if unit else name
 
 

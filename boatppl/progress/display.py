@@ -13,7 +13,7 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from boatppl.progress.table import WIDTH, TextTable, TrialTable, unit_of
+from boatppl.progress.table import WIDTH, TextTable, TrialTable
 from boatppl.study import Study
 from boatppl.text import duration, ending, one_line, shown
 from boatppl.trial import Trial
@@ -82,7 +82,7 @@ class Journey:
             left = self.budget - (time.monotonic() - self.began)
             parts.append(f"{duration(left)} left" if left > 0 else "the time is up")
         if self.best is not None:
-            unit = f" {unit}" if (unit := unit_of(self.study)) else ""
+            unit = f" {unit}" if (unit := self.study.model.unit_of(self.study.goal.name)) else ""
             against = "" if self.default is None else f" (default {shown(self.default, 3)})"
             against = " (the default)" if self.best == self.default else against
             parts.append(f"best {self.study.goal.name} {shown(self.best, 3)}{unit}{against}")

@@ -47,7 +47,7 @@ class TrialTable:
     def __init__(self, study: Study) -> None:
         self.study, self.space = study, study.space
         self.goal = study.goal.name
-        self.unit = unit_of(study)
+        self.unit = study.model.unit_of(study.goal.name)
         moving = [name for name in self.space.names if name not in self.space.fixed]
         self.parameters = moving if len(moving) <= MOST else []
         self.default = self.space.encode([self.space.default])[0]
@@ -86,11 +86,6 @@ def titled(space: Space, name: str) -> str:
     """Return a parameter's name, and its unit where the name does not say it."""
     unit = getattr(space.parameters[name], "unit", None)
     return name if not unit or name.lower().endswith(unit.lower()) else f"{name}, {unit}"
-
-
-def unit_of(study: Study) -> str | None:
-    """Return the unit of the objective."""
-    return getattr(study.model.parts[study.goal.name], "unit", None)
 
 
 def largest_moves(

@@ -69,10 +69,10 @@ def findings(study: Study) -> Findings:
     row = space.encode([best.configuration])
     return Findings(
         objective=study.goal.name,
-        unit=getattr(study.model.parts[study.goal.name], "unit", None) or "",
+        unit=study.model.unit_of(study.goal.name),
         best=best,
         default=space.default,
-        units={name: getattr(p, "unit", None) or "" for name, p in space.parameters.items()},
+        units={name: study.model.unit_of(name) for name in space.parameters},
         inactive=frozenset(name for name in space.names if not space.active(row, name)[0]),
         as_good=as_good(space, study.goal, best.configuration, noise_free),
         predicted=_predicted(study, best),

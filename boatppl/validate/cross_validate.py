@@ -126,10 +126,9 @@ def _end_to_end(folds: Folds, goal: Goal, data: Measured, objective: Mapping[int
     numbers = data.numbers[places]
     values = np.array([objective[int(number)] for number in numbers])
     found = [_forecast(folds, goal, data, int(place)) for place in places]
-    part = folds.every.model.parts[goal.name]
     return Scores(
         goal.name,
-        getattr(part, "unit", None) or "",
+        folds.every.model.unit_of(goal.name),
         True,
         numbers,
         np.array([forecast.log_density(value) for forecast, value in zip(found, values, strict=True)]),
