@@ -52,7 +52,7 @@ class Problem:
         return (self.truth(configuration) - self.optimum) / abs(self.optimum)
 
 
-def _scattered(value: float, spread: float, rng: np.random.Generator | None) -> float:
+def scattered(value: float, spread: float, rng: np.random.Generator | None) -> float:
     """A run's value: log-normal around the noise-free one."""
     return float(value) if rng is None else float(value * np.exp(spread * rng.normal()))
 
@@ -70,11 +70,11 @@ def collector_run(configuration: Configuration, rng: np.random.Generator | None)
     names = ("young_mb", "survivor_ratio", "tenuring")
     young, ratio, tenuring = (float(configuration[name]) for name in names)
     eden, survivor = young * ratio / (ratio + 2), young / (ratio + 2)
-    rate = _scattered(230 / (eden + 1.5) * (1 + 0.25 * np.exp(-survivor / 2)), 0.05, rng)
+    rate = scattered(230 / (eden + 1.5) * (1 + 0.25 * np.exp(-survivor / 2)), 0.05, rng)
     copied = 9 * (1 - np.exp(-eden / 25)) * (1 + 0.03 * tenuring)
     overflow = np.logaddexp(0.0, copied - survivor)
-    pause = _scattered(1.0 + 0.9 * copied + 0.5 * overflow / (1 + 0.1 * tenuring), 0.05, rng)
-    p99 = _scattered(1.2 + 0.7 * pause * rate**0.55 + 0.3 * pause, 0.1, rng)
+    pause = scattered(1.0 + 0.9 * copied + 0.5 * overflow / (1 + 0.1 * tenuring), 0.05, rng)
+    p99 = scattered(1.2 + 0.7 * pause * rate**0.55 + 0.3 * pause, 0.1, rng)
     return {"gc_rate": rate, "gc_pause": pause, "p99": p99}
 
 
@@ -206,7 +206,7 @@ def mixed_run(configuration: Configuration, rng: np.random.Generator | None) -> 
     direct = 0.85 if configuration["direct"] else 1.0
     threads = 1 + 0.02 * (configuration["threads"] - 11) ** 2
     cache = 1 + 0.3 * off_cache**2 + (0.4 * max(off_cache, 0.0) if configuration["direct"] else 0.0)
-    return {"latency": _scattered(least * (1 + 0.08 * off_block**2) * cache * direct * threads, 0.05, rng)}
+    return {"latency": scattered(least * (1 + 0.08 * off_block**2) * cache * direct * threads, 0.05, rng)}
 
 
 def _mixed_grid() -> list[dict[str, Any]]:

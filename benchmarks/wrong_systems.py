@@ -16,7 +16,7 @@ import pymc as pm
 import pytensor.tensor as pt
 
 import boatppl as boat
-from benchmarks.problems import Configuration, Problem, _scattered, problems
+from benchmarks.problems import Configuration, Problem, problems, scattered
 from boatppl.node import Node
 
 RIGHT = "right"
@@ -151,11 +151,11 @@ def service_run(configuration: Configuration, rng: np.random.Generator | None) -
     a large cache slows everything down.
     """
     cache, threads, batch = (float(configuration[name]) for name in ("cache_mb", "threads", "batch"))
-    misses = _scattered(4000 * cache**-0.45 / (1 + (cache / 400) ** 1.2), 0.04, rng)
+    misses = scattered(4000 * cache**-0.45 / (1 + (cache / 400) ** 1.2), 0.04, rng)
     slots = threads / (1 + 0.02 * threads) * batch**0.55
-    queue = _scattered(0.4 + 60 / slots + 0.02 * threads**1.1 + 0.05 * batch + 0.001 * misses, 0.05, rng)
+    queue = scattered(0.4 + 60 / slots + 0.02 * threads**1.1 + 0.05 * batch + 0.001 * misses, 0.05, rng)
     pressure = 1 + 0.8 * (cache / 700) ** 2.2
-    latency = _scattered((0.8 + 0.9 * queue + 0.006 * misses) * pressure + 0.06 * batch, 0.06, rng)
+    latency = scattered((0.8 + 0.9 * queue + 0.006 * misses) * pressure + 0.06 * batch, 0.06, rng)
     return {"misses": misses, "queue": queue, "latency": latency}
 
 
@@ -223,11 +223,11 @@ def job_run(configuration: Configuration, rng: np.random.Generator | None) -> di
     round trips while large ones leave workers idle.
     """
     workers, chunk, level = (float(configuration[name]) for name in ("workers", "chunk_kb", "level"))
-    compute = _scattered(120 * (1 + 0.05 * level**1.5) / workers**0.85 + 0.05 * workers, 0.04, rng)
+    compute = scattered(120 * (1 + 0.05 * level**1.5) / workers**0.85 + 0.05 * workers, 0.04, rng)
     ratio = 0.3 + 0.7 * np.exp(-0.6 * level)
-    transfer = _scattered(25 * ratio + 900 / chunk + 0.06 * workers, 0.05, rng)
+    transfer = scattered(25 * ratio + 900 / chunk + 0.06 * workers, 0.05, rng)
     idle = 0.002 * chunk * workers**0.5
-    done = _scattered(np.hypot(compute, transfer) + 0.4 * min(compute, transfer) + idle + 1.5, 0.06, rng)
+    done = scattered(np.hypot(compute, transfer) + 0.4 * min(compute, transfer) + idle + 1.5, 0.06, rng)
     return {"compute": compute, "transfer": transfer, "done": done}
 
 

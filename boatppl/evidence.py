@@ -12,6 +12,7 @@ from boatppl.trial import State, Trial, Trials
 from boatppl.words import listed
 
 FAILURES = (State.FAILED, State.TIMED_OUT)
+APART = ("control", "confirm")  # origins of trials that are no part of the search
 OUT_OF_RANGE, INFEASIBLE = "out of range", "violates a constraint"
 OUTSIDE = "outside the space"  # no row of the unit cube stands for it
 
@@ -68,8 +69,7 @@ def objectives(model: DAGModel, goal: Goal, trials: Iterable[Trial]) -> dict[int
 
 def counted(trials: Trials) -> int:
     """Return how many finished trials count against a budget: not aborted, not a control or confirmation."""
-    apart = ("control", "confirm")
-    return sum(t.state is not State.ABORTED and t.origin not in apart for t in trials.finished)
+    return sum(t.state is not State.ABORTED and t.origin not in APART for t in trials.finished)
 
 
 def unused_trials(model: DAGModel, trials: Trials, known: Evidence) -> list[str]:

@@ -111,6 +111,16 @@ def weights(scores: Sequence[Mapping[str, float]], prior: Mapping[str, float]) -
     return dict(zip(names, map(float, raised / raised.sum()), strict=True))
 
 
+def mixture(draws: Mapping[str, np.ndarray], shares: Mapping[str, float]) -> np.ndarray:
+    """Return draws ``(draw, configuration)`` of the weighted rivals from each one's ``(draw,
+    configuration)``."""
+    parts = []
+    for name, found in draws.items():
+        count = max(1, round(shares[name] * len(found)))
+        parts.append(found[np.linspace(0, len(found) - 1, count).astype(int)])
+    return np.concatenate(parts)
+
+
 def quantiles(
     forecasts: Mapping[str, Forecast], shares: Mapping[str, float], seed: int, levels: Sequence[float]
 ) -> list[float]:

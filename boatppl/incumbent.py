@@ -3,7 +3,7 @@ measurement."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,16 @@ from boatppl.predict import predictive
 from boatppl.propagate import Posterior
 from boatppl.suggest import Goal
 from boatppl.trial import Trial
+
+
+class AgainstDefault(NamedTuple):
+    """A configuration beside the default; the fields are those of :class:`Best`."""
+
+    value: float
+    interval: tuple[float, float]
+    default: float
+    ratio: tuple[float, float, float] | None
+    gain: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -53,19 +63,26 @@ def best_column(draws: np.ndarray, goal: Goal) -> int:
 def best_of(draws: np.ndarray, goal: Goal, trials: Sequence[Trial], values: Sequence[float]) -> Best:
     """Return the incumbent from noise-free draws ``(draw, 2)`` of itself and of the default, and from its
     trials."""
-    positive = bool((draws[np.isfinite(draws)] > 0.0).all())
-    with np.errstate(all="ignore"):
-        ratio = draws[:, 0] / draws[:, 1] if goal.maximize else draws[:, 1] / draws[:, 0]
-    (low, middle, high), default = summary(draws[:, 0]), summary(draws[:, 1])[1]
     return Best(
         configuration=trials[0].configuration,
+        measured=float(np.mean(values)) if len(values) else None,
+        trials=tuple(trial.number for trial in trials),
+        **against_default(draws, goal)._asdict(),
+    )
+
+
+def against_default(draws: np.ndarray, goal: Goal) -> AgainstDefault:
+    """Compare a configuration with the default, from noise-free draws ``(draw, 2)`` of the two."""
+    chosen, default = draws.T
+    with np.errstate(all="ignore"):
+        ratio = chosen / default if goal.maximize else default / chosen
+    low, middle, high = summary(chosen)
+    return AgainstDefault(
         value=middle,
         interval=(low, high),
-        measured=float(np.mean(values)) if len(values) else None,
-        default=default,
-        ratio=summary(ratio) if positive else None,
-        gain=summary(goal.sign * (draws[:, 1] - draws[:, 0])),
-        trials=tuple(trial.number for trial in trials),
+        default=summary(default)[1],
+        ratio=summary(ratio) if (draws[np.isfinite(draws)] > 0.0).all() else None,
+        gain=summary(goal.sign * (default - chosen)),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import gammaln, logsumexp
 
 from boatppl.compile.density import DEGREES_OF_FREEDOM
+from boatppl.gp import Conditional
 from boatppl.gp.inducing import INDUCING_JITTER
 from boatppl.gp.kernel import JITTER, correlation_matrix
 from boatppl.infer import BlockPosterior
@@ -149,7 +150,7 @@ def _left_out(
         return error, np.zeros((*error.shape, size))
     diagonal = variance[:, rows][..., None] * np.eye(size)
     if gp.rows != len(node.table) or len(node.table) == 0:
-        return _left_out_inducing(node, draws, rows, residual, variance, diagonal)
+        return _left_out_inducing(gp, node.table.Z, draws, rows, residual, variance, diagonal)
     root = _unpacked(gp.root[draws], gp.rows)  # (draw, row, row): K^-1 = root^T root
     alpha = _times(np.swapaxes(root, 1, 2), gp.weights[draws])[:, rows]
     columns = np.moveaxis(root[:, :, rows], 1, -1)  # (draw, trial, row, row of all)
@@ -158,23 +159,25 @@ def _left_out(
 
 
 def _left_out_inducing(
-    node: NodeDraws,
+    gp: Conditional,
+    Z: np.ndarray,
     draws: slice,
     rows: np.ndarray,
     residual: np.ndarray,
     variance: np.ndarray,
     diagonal: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`_left_out`, for ``residual ~ N(0, V^T V + diagonal)`` with V from the inducing points."""
-    gp, table = node.residual, node.table
-    assert gp is not None
+    """As :func:`_left_out`, for ``residual ~ N(0, V^T V + diagonal)`` with V from the inducing points.
+
+    ``Z (row, column)`` are the residual's inputs.
+    """
     points = gp.Z[0]
-    V = np.empty((len(residual), len(points), len(table)))
+    V = np.empty((len(residual), len(points), len(Z)))
     for number, (amplitude, lengthscale) in enumerate(
         zip(gp.amplitude[draws], gp.lengthscale[draws], strict=True)
     ):
         within = correlation_matrix(gp.kind, points, points, gp.groups, lengthscale)
-        across = correlation_matrix(gp.kind, points, table.Z, gp.groups, lengthscale)
+        across = correlation_matrix(gp.kind, points, Z, gp.groups, lengthscale)
         factor = np.linalg.cholesky(within + INDUCING_JITTER * np.eye(len(points)))
         V[number] = amplitude * np.linalg.solve(factor, across)
     prior = gp.amplitude[draws, None] ** 2 * (1.0 + JITTER)

@@ -44,10 +44,8 @@ class Log:
         self.trials = Trials(map(self._as_read, storage.trials(name)))
 
     def _begin(self, description: Description) -> tuple[str, ...]:
-        before, [record] = (
-            self.storage.sessions(self.name),
-            [study for study in self.storage.studies() if study.name == self.name],
-        )
+        before = self.storage.sessions(self.name)
+        [record] = [study for study in self.storage.studies() if study.name == self.name]
         now, space = fingerprint(description), self.space.fingerprint()
         self.storage.begin_session(self.name, HOST.format(platform.node(), os.getpid()), now, description)
         self.storage.describe(self.name, space=space, model=now)

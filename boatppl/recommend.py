@@ -8,7 +8,7 @@ import numpy as np
 
 from boatppl.evidence import Evidence
 from boatppl.explain import AsGood, as_good
-from boatppl.incumbent import best_column, summary
+from boatppl.incumbent import against_default, best_column
 from boatppl.regret import prospect
 from boatppl.rivals import Rivals
 from boatppl.suggest import Score
@@ -99,22 +99,14 @@ def recommend(
     def noise_free(unit: np.ndarray) -> np.ndarray:
         return rivals.noise_free(posteriors, seen.shares, unit, contexts)
 
-    chosen, default = noise_free(np.stack([seen.rows[place], space.encode([space.default])[0]])).T
-    low, middle, high = summary(chosen)
-    positive = bool((np.concatenate([chosen, default]) > 0).all())
-    with np.errstate(all="ignore"):
-        ratio = chosen / default if goal.maximize else default / chosen
+    beside = noise_free(np.stack([seen.rows[place], space.encode([space.default])[0]]))
     return Recommendation(
         objective=goal.name,
         unit=model.unit_of(goal.name),
         configuration=configuration,
         was_run=sum(trial.configuration == configuration for trial in known.eligible),
-        value=middle,
-        interval=(low, high),
-        default=summary(default)[1],
-        beats_default=float(np.mean(goal.sign * (default - chosen) > 0)),
-        gain=summary(goal.sign * (default - chosen)),
-        ratio=summary(ratio) if positive else None,
+        **against_default(beside, goal)._asdict(),
+        beats_default=float(np.mean(goal.sign * (beside[:, 1] - beside[:, 0]) > 0)),
         regret=regret,
         sure=seen.within(place, regret, relative=True),
         as_good=as_good(space, goal, configuration, noise_free, regret),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from boatppl.evidence import Evidence
+from boatppl.hedge import mixture
 from boatppl.incumbent import best_column, noise_free
 from boatppl.propagate import Luck, Posterior
 from boatppl.rivals import Rivals
@@ -40,11 +41,7 @@ class Prospect:
     @property
     def mixture(self) -> np.ndarray:
         """Draws ``(draw, configuration)`` of the weighted mixture of the rivals."""
-        parts = []
-        for name, draws in self.draws.items():
-            count = max(1, round(self.shares[name] * len(draws)))
-            parts.append(draws[np.linspace(0, len(draws) - 1, count).astype(int)])
-        return np.concatenate(parts)
+        return mixture(self.draws, self.shares)
 
     def within(self, place: int, regret: float, relative: bool) -> float:
         """Return the probability that the configuration at a place loses at most ``regret`` against the best

@@ -10,7 +10,7 @@ from boatppl.dag import DAGModel, generic_model
 from boatppl.evidence import Evidence
 from boatppl.explain import doubt
 from boatppl.fit import Inference
-from boatppl.hedge import Forecast, forecast_run, quantiles, weights
+from boatppl.hedge import Forecast, forecast_run, mixture, quantiles, weights
 from boatppl.incumbent import Best, best_column, best_of, noise_free
 from boatppl.infer import SHORT, Chains
 from boatppl.node import Node, generic
@@ -151,14 +151,17 @@ class Rivals:
         """Return the weights before any score and after each scored trial."""
         scores: list[dict[str, float]] = []
         found = [weights(scores, self.prior)]
-        for trial in trials:
-            records = (trial.suggestion or {}).get("forecasts", {})
-            if trial.number in objective and set(self.models) <= set(records):
-                value = objective[trial.number]
-                known = {name: Forecast.from_record(records[name]) for name in self.models}
-                scores.append({name: forecast.log_density(value) for name, forecast in known.items()})
-                found.append(weights(scores, self.prior))
+        for trial in self.scored(trials, objective):
+            value, records = objective[trial.number], _forecasts(trial)
+            known = {name: Forecast.from_record(records[name]) for name in self.models}
+            scores.append({name: forecast.log_density(value) for name, forecast in known.items()})
+            found.append(weights(scores, self.prior))
         return found
+
+    def scored(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> list[Trial]:
+        """Return the trials that every rival had predicted, and that measured the objective."""
+        known = [trial for trial in trials if trial.number in objective]
+        return [trial for trial in known if set(self.models) <= set(_forecasts(trial))]
 
     def contenders(
         self, posteriors: Mapping[str, Posterior], run: np.ndarray, contexts: Mapping[str, Any] | None
@@ -178,12 +181,13 @@ class Rivals:
         contexts: Mapping[str, Any] | None,
     ) -> np.ndarray:
         """Return draws ``(draw, configuration)`` of the objective from the weighted mixture of the rivals."""
-        parts = []
-        for name, posterior in posteriors.items():
-            draws = noise_free(posterior, self.goal, unit, self.seed, contexts)
-            count = max(1, round(shares[name] * len(draws)))
-            parts.append(draws[np.linspace(0, len(draws) - 1, count).astype(int)])
-        return np.concatenate(parts)
+        draws = {n: noise_free(p, self.goal, unit, self.seed, contexts) for n, p in posteriors.items()}
+        return mixture(draws, shares)
+
+
+def _forecasts(trial: Trial) -> dict[str, Any]:
+    """What each rival said of a trial before its run, as it was recorded."""
+    return dict((trial.suggestion or {}).get("forecasts", {}))
 
 
 def with_objective(trials: Sequence[Trial], goal: Goal, objective: Mapping[int, float]) -> list[Trial]:

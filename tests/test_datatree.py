@@ -387,6 +387,7 @@ def test_compare_prefers_the_better_model(found):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_plots(plot, name, found):
     getattr(az, f"plot_{plot}")(found[name], backend="matplotlib")
+    assert plt.get_fignums()
     plt.close("all")
 
 
@@ -396,12 +397,14 @@ def test_plots(plot, name, found):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_more_plots(plot, found):
     getattr(az, f"plot_{plot}")(found["rate"], backend="matplotlib")
+    assert plt.get_fignums()
     plt.close("all")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_the_prior_predictive_is_a_group_like_the_other(found):
     az.plot_ppc_dist(found["rate"], group="prior_predictive", backend="matplotlib")
+    assert plt.get_fignums()
     plt.close("all")
 
 

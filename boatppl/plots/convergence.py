@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from boatppl.evidence import APART
 from boatppl.plots.canvas import (
     BLUE,
     CYCLE,
@@ -21,8 +22,6 @@ from boatppl.plots.canvas import (
 from boatppl.plots.view import View, labelled, quantiles, transform_of, view
 from boatppl.result import Result
 from boatppl.study import Study
-
-APART = ("control", "confirm")  # origins of trials that are no part of the search
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +144,7 @@ def weights(seen: View) -> Weights:
     """Return the history of the rivals' weights: each scored run moved them."""
     rivals, finished = seen.study.rivals, list(seen.study.trials.finished)
     history = rivals.history(finished, seen.objective)
-    scored = [
-        trial.number
-        for trial in finished
-        if trial.number in seen.objective
-        and set(rivals.models) <= set((trial.suggestion or {}).get("forecasts", {}))
-    ]
+    scored = [trial.number for trial in rivals.scored(finished, seen.objective)]
     shares = {name: np.array([step[name] for step in history]) for name in rivals.models}
     return Weights(np.array([-1, *scored]), shares)
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from boatppl.explain import Variance, variance_shares
 from boatppl.graph import DAG
-from boatppl.plots.canvas import BLUE, GREY, ORANGE, many, one, percent, quiet, scale
+from boatppl.plots.canvas import BLUE, GREY, ORANGE, legend, many, one, percent, quiet, scale
 from boatppl.plots.ladder import Ladder, ladder
 from boatppl.plots.view import View, labelled, measured_node, on_scale, quantiles, view, with_formula
 from boatppl.propagate import needed
@@ -85,10 +85,7 @@ def plot_residual_share(study: Study | Result, *, ax: Axes | None = None) -> Axe
     ax.set(xlim=(0, 1), xlabel="share of the measured variance")
     ax.xaxis.set_major_formatter(lambda value, _: percent(value))
     quiet(ax)
-    ax.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize="small",
-        labelcolor=ax.xaxis.label.get_color(),
-    )  # fmt: skip
+    legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return ax
 
 
