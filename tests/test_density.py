@@ -155,7 +155,7 @@ def compiled(model, places):
     """A plain PyMC model's log density and gradient over our flat position; ``places``: name -> slice."""
     point = model.initial_point()
     names = [variable.name for variable in model.free_RVs]
-    values = {v: pt.tensor(v.name, dtype="float64", shape=np.shape(point[v.name])) for v in model.value_vars}
+    values = {v: pt.TensorType("float64", shape=np.shape(point[v.name]))(v.name) for v in model.value_vars}
     [total] = graph_replace([model.logp()], values, strict=False)
     gradients = pytensor.grad(total, list(values.values()))
     function = pytensor.function(list(values.values()), [total, *gradients], mode="FAST_COMPILE")
@@ -357,6 +357,30 @@ def test_no_rows_leave_the_prior():
     nothing = tables(MODEL, measured(MODEL, []))
     own = {node.name: nothing[node.name] for node in block.nodes}
     assert_equal_densities(BlockDensity(block), own, block.model)
+
+
+def test_names_that_are_also_dtypes():
+    """A wire ``bytes`` and a variable ``int8`` are names like any other: compiled, inverted and predicted."""
+
+    @boat.node(transform="log")
+    def sent(bytes, float32):
+        int8 = pm.Normal("int8", 0, 1)
+        return pt.exp(int8) * bytes * (1 + float32)
+
+    model = DAGModel(boat.Space(bytes=boat.Float(1, 100, log=True), float32=boat.Float(0, 1)), [sent])
+    some = trials(model, 5)
+    found = tables(model, measured(model, some))
+    density = BlockDensity(model.blocks[0])
+    assert_equal_densities(density, found, block_to_pymc(model.blocks[0], found))
+    variables = density.constrain(density.start(found)[None] + 0.3)
+    np.testing.assert_allclose(variables["int8"], [0.3])
+    graph, table = model.nodes["sent"], found["sent"]
+    wires = {key: value[None] for key, value in table.wires.items()}
+    mean, _ = graph.evaluator(variables, wires, {}, len(table))
+    by_hand = [0.3 + np.log(t.configuration["bytes"] * (1 + t.configuration["float32"])) for t in some]
+    np.testing.assert_allclose(mean, [by_hand])
+    slopes = graph.evaluator.pullback(variables, wires, [np.ones((1, 5)), np.zeros((1, 5))], {}, 5)
+    assert {key.name for key in slopes} == {"bytes", "float32"}
 
 
 def test_not_finite_is_the_floor_and_never_raises():

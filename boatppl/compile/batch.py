@@ -10,6 +10,11 @@ from pytensor.tensor.variable import TensorVariable
 from boatppl.wiring import Key, Wiring
 
 
+def symbol(name: str | None, shape: tuple[int | None, ...]) -> TensorVariable:
+    """Return a float64 input of a graph under any name: ``pt.tensor`` takes none that is also a dtype's."""
+    return pt.TensorType("float64", shape=shape)(name)
+
+
 def batch(
     outputs: Sequence[TensorVariable],
     wiring: Wiring,

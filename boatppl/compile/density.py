@@ -12,7 +12,7 @@ from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.tensor.variable import TensorVariable
 from scipy.special import gammaln
 
-from boatppl.compile.batch import batch
+from boatppl.compile.batch import batch, symbol
 from boatppl.compile.marginal import GPMarginal, NormalMarginal
 from boatppl.gp.entry import likelihood_address
 from boatppl.gp.inducing import EXACT_ROWS, choose_inducing
@@ -167,10 +167,7 @@ class BlockDensity:
         if self._constrain is None:
             variables = [*model.free_RVs, *self._deterministics()]
             replaced = model.replace_rvs_by_values(variables)
-            batched = [
-                pt.tensor(value.name, dtype="float64", shape=(None, *value.type.shape))
-                for value in model.value_vars
-            ]
+            batched = [symbol(value.name, (None, *value.type.shape)) for value in model.value_vars]
             outputs = vectorize_graph(replaced, dict(zip(model.value_vars, batched, strict=True)))
             function = pytensor.function(batched, outputs, mode="FAST_COMPILE", on_unused_input="ignore")
             self._constrain = [variable.name for variable in variables], function
@@ -242,10 +239,7 @@ def _symbolic_inputs(node: NodeGraph) -> _Inputs:
         pt.vector(f"{node.name}_y", dtype="float64"),
         pt.matrix(f"{node.name}_Z", dtype="float64"),
         pt.lvector(f"{node.name}_groups"),
-        {
-            key: pt.tensor(key.name, dtype="float64", shape=(None,) * (1 + len(key.dims)))
-            for key in node.evaluator.keys
-        },
+        {key: symbol(key.name, (None,) * (1 + len(key.dims))) for key in node.evaluator.keys},
         {dim: pt.lvector(dim) for dim in node.node.over},
         pt.matrix(f"{node.name}_inducing", dtype="float64"),
         pt.lscalar(f"{node.name}_address"),

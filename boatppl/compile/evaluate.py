@@ -8,7 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
-from boatppl.compile.batch import batch
+from boatppl.compile.batch import batch, symbol
 from boatppl.wiring import Key, Wiring
 
 Values = Mapping[Key, np.ndarray]
@@ -87,7 +87,7 @@ class Evaluator:
         """Return d(sum of cotangent * output)/d(wire) as key -> ``(draw, row, *dims)``."""
         if self._pullback is None:
             inputs, outputs = self._graph()
-            weights = [pt.tensor(dtype="float64", shape=(None,) * (2 + out.ndim)) for out in self.outputs]
+            weights = [symbol(None, (None,) * (2 + out.ndim)) for out in self.outputs]
             total = sum(
                 ((weight * output).sum() for weight, output in zip(weights, outputs, strict=True)),
                 start=pt.constant(0.0),
@@ -104,13 +104,9 @@ class Evaluator:
 
     def _graph(self) -> tuple[list[TensorVariable], list[TensorVariable]]:
         variables = {
-            name: pt.tensor(name, dtype="float64", shape=(None, 1, *variable.type.shape))
-            for name, variable in self.variables.items()
+            name: symbol(name, (None, 1, *variable.type.shape)) for name, variable in self.variables.items()
         }
-        wires = {
-            key: pt.tensor(key.name, dtype="float64", shape=(None, None, *self.wiring.shape(key)))
-            for key in self.keys
-        }
+        wires = {key: symbol(key.name, (None, None, *self.wiring.shape(key))) for key in self.keys}
         elements = {dim: pt.lvector(dim) for dim in self.over}
         replace = {variable: variables[name] for name, variable in self.variables.items()}
         outputs = batch(self.outputs, self.wiring, self.over, wires, elements, replace, self.wiring.shared)
