@@ -65,6 +65,13 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
+def _root(y: Any) -> Any:
+    """The square root, flat at 0: where a formula is 0 whatever its unknowns are (0 MB promoted), an infinite
+    slope times no change would make every gradient NaN."""
+    nothing = pt.eq(y, 0.0)
+    return pt.switch(nothing, 0.0, pt.sqrt(pt.switch(nothing, 1.0, y)))
+
+
 FORWARD: Mapping[str | None, Map] = {
     None: lambda y: y,
     "log": np.log,
@@ -90,7 +97,7 @@ SYMBOLIC: Mapping[str | None, Map] = {
     None: lambda y: y,
     "log": pt.log,
     "log1p": pt.log1p,
-    "sqrt": pt.sqrt,
+    "sqrt": _root,
     "logit": lambda y: pt.log(y) - pt.log1p(-y),
 }
 DOMAIN = {

@@ -1,6 +1,8 @@
 """Transforms: inverses, slopes and Jacobians are each other's laws."""
 
 import numpy as np
+import pytensor
+import pytensor.tensor as pt
 import pytest
 from scipy.stats import norm
 
@@ -62,3 +64,13 @@ def test_outside_the_domain_nothing_is_finite(kind, outside):
     transform = Transform(kind)
     assert not np.isfinite(transform.forward(np.array(outside)))
     assert transform.domain != Transform(None).domain
+
+
+def test_a_formula_that_is_zero_has_a_gradient():
+    """Of 0 MB promoted whatever the unknown is, the slope is 0, not infinite times 0."""
+    unknown = pt.dscalar()
+    moved = Transform("sqrt").symbolic(pt.as_tensor(np.array([0.0, 4.0])) * unknown)
+    value, gradient = (pytensor.function([unknown], g) for g in (moved, pt.grad(moved.sum(), unknown)))
+    np.testing.assert_allclose(value(2.0), np.sqrt([0.0, 8.0]))
+    np.testing.assert_allclose(gradient(2.0), 0.5 * np.sqrt(4.0 / 2.0))
+    assert np.isnan(value(-1.0)[1])  # outside the domain it stays undefined
