@@ -1,0 +1,159 @@
+"""The best known schedule of a simulated cluster, by simulated annealing on the simulation without noise.
+
+    python -m models.sgd_scheduling.best_known --machines 10 --seeds 10
+
+It sees what no tuner sees (any number of runs without noise, and every worker's own times to balance the
+shares by) and writes ``best_known_simulated.csv``, a row for each cluster. It is an upper bound on the
+optimum: the best of several restarts, whose spread is written beside it.
+"""
+
+import argparse
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.sgd_scheduling.cluster import make_cluster
+from models.sgd_scheduling.schedule import Schedule, whole_samples
+from models.sgd_scheduling.simulator import Simulation
+
+TABLE = Path(__file__).parent / "best_known_simulated.csv"
+COLUMNS = ("machines", "seed", "seconds", "worst_restart", "default", "evaluations", "samples", "serves")
+HOT, COLD = 0.3, 0.0005  # temperatures: shares of the objective
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """A schedule, its noise-free seconds an iteration, and those of each restart ``(restart,)``."""
+
+    schedule: Schedule
+    seconds: float
+    restarts: np.ndarray
+    evaluations: int
+
+
+def best_known(simulation: Simulation, evaluations: int = 30_000, restarts: int = 4, seed: int = 0) -> Best:
+    """Return the best schedule of ``restarts`` annealings that share ``evaluations`` runs (Kirkpatrick et al.
+    1983)."""
+    found = []
+    for restart in range(restarts):
+        walk = _Walk(simulation, np.random.default_rng([seed, restart]))
+        found.append(walk.anneal(evaluations // restarts))
+    seconds = np.array([s for s, _ in found])
+    return Best(found[int(seconds.argmin())][1], float(seconds.min()), seconds, evaluations)
+
+
+class _Walk:
+    """One annealing: sets of workers and servers, and weights ``(machine,)`` that are kept while idle."""
+
+    def __init__(self, simulation: Simulation, rng: np.random.Generator) -> None:
+        self.simulation, self.rng, self.n = simulation, rng, len(simulation.cluster)
+        self.batch = simulation.cluster.batch
+
+    def anneal(self, steps: int) -> tuple[float, Schedule]:
+        """Return the best seconds and schedule of a walk from everybody at equal shares."""
+        works, serves, weights = np.ones(self.n, bool), np.ones(self.n, bool), np.ones(self.n)
+        here = self._seconds(works, serves, weights)
+        best = here, self._schedule(works, serves, weights)
+        for step in range(steps - 1):
+            temperature = HOT * (COLD / HOT) ** (step / steps)
+            proposal = self._move(works, serves, weights)
+            if not (proposal[0].any() and proposal[1].any()):
+                continue
+            there = self._seconds(*proposal)
+            if there < here or self.rng.random() < np.exp((here - there) / (temperature * here)):
+                here, (works, serves, weights) = there, proposal
+                if here < best[0]:
+                    best = here, self._schedule(works, serves, weights)
+        return best
+
+    def _schedule(self, works: np.ndarray, serves: np.ndarray, weights: np.ndarray) -> Schedule:
+        return Schedule(whole_samples(np.where(works, weights, 0.0), self.batch), serves)
+
+    def _seconds(self, works: np.ndarray, serves: np.ndarray, weights: np.ndarray) -> float:
+        self.seen = self.simulation.measure(self._schedule(works, serves, weights), None)
+        return float(self.seen["iteration_time"])
+
+    def _move(
+        self, works: np.ndarray, serves: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Turn a machine's role or both, exchange two machines' roles, disturb a share, or balance them."""
+        works, serves, weights = works.copy(), serves.copy(), weights.copy()
+        i, j = self.rng.choice(self.n, 2, replace=False)
+        kind = self.rng.integers(7)
+        if kind in (0, 6):
+            works[i] ^= True
+            serves[i] = works[i] if kind == 6 else serves[i]
+        elif kind == 1:
+            serves[i] ^= True
+        elif kind == 2:
+            works[[i, j]] = works[[j, i]]
+        elif kind == 3:
+            serves[[i, j]] = serves[[j, i]]
+        elif kind == 4:
+            weights[i] *= np.exp(self.rng.normal() * 10 ** self.rng.uniform(-2.5, 0))
+        else:
+            weights = self._balanced(weights)
+        return works, serves, weights
+
+    def _balanced(self, weights: np.ndarray) -> np.ndarray:
+        """Weights with which the workers of the last run would end more nearly together."""
+        ready = self.seen["transfer_time"] + self.seen["compute_time"]
+        with np.errstate(invalid="ignore"):
+            factor = 1 + self.rng.random() * (np.nanmean(ready) - ready) / self.seen["compute_time"]
+        return weights * np.where(np.isfinite(factor), np.clip(factor, 0.5, 2.0), 1.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the table; clusters that it has already are left alone."""
+    parser = argparse.ArgumentParser(prog="python -m models.sgd_scheduling.best_known", description=__doc__)
+    parser.add_argument("--machines", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--evaluations", type=int, default=30_000)
+    parser.add_argument("--table", type=Path, default=TABLE)
+    options = parser.parse_args(arguments)
+    done = {(row["machines"], row["seed"]) for row in read(options.table)}
+    for seed in range(options.seeds):
+        if (str(options.machines), str(seed)) in done:
+            continue
+        simulation = Simulation(make_cluster(options.machines, seed))
+        best = best_known(simulation, options.evaluations)
+        everyone = np.ones(options.machines)
+        default = Schedule(whole_samples(everyone, simulation.cluster.batch), everyone > 0)
+        values = (
+            options.machines,
+            seed,
+            f"{best.seconds:.4f}",
+            f"{best.restarts.max():.4f}",
+            f"{simulation.measure(default, None)['iteration_time']:.4f}",
+            best.evaluations,
+            " ".join(map(str, best.schedule.samples)),
+            " ".join(str(int(on)) for on in best.schedule.serves),
+        )
+        append(options.table, dict(zip(COLUMNS, values, strict=True)), COLUMNS)
+        print(f"simulated cluster {seed}: default {values[4]} s, best known {values[2]} s", flush=True)
+    return 0
+
+
+def read(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a table; none where there is no file."""
+    if not table.exists():
+        return []
+    with table.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def append(table: Path, row: dict[str, object], columns: Sequence[str]) -> None:
+    """Add a row to a table, and its head to a new one."""
+    fresh = not table.exists()
+    with table.open("a", newline="") as lines:
+        writer = csv.DictWriter(lines, columns)
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

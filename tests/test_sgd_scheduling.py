@@ -1,0 +1,183 @@
+"""Scheduling distributed SGD: schedules, clusters, the simulation's physics, the model and its peers."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from models.sgd_scheduling import simulator
+from models.sgd_scheduling.best_known import best_known
+from models.sgd_scheduling.cluster import BYTES_PER_GBIT, make_cluster
+from models.sgd_scheduling.schedule import Schedule, configuration_of, schedule_of, whole_samples
+from models.sgd_scheduling.simulator import INCAST, Simulation, _flow_rates
+from models.sgd_scheduling.spaces import space
+
+FOLDER = Path(simulator.__file__).parent
+
+
+# -- schedules ----------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.floats(0, 1e3), min_size=1, max_size=30).filter(lambda w: sum(w) > 1e-3), st.integers(1, 5000)
+)
+def test_whole_samples_sum_to_the_batch_and_are_within_one_of_their_share(weights, batch):
+    samples = whole_samples(np.array(weights), batch)
+    assert samples.sum() == batch
+    assert (np.abs(samples - batch * np.array(weights) / np.sum(weights)) < 1 + 1e-6).all()
+
+
+def test_a_configuration_reads_as_the_schedule_that_wrote_it():
+    written = configuration_of([True, False, True], [False, True, True], [1, 5, 3])
+    schedule = schedule_of(space(3).validate(written), 80)
+    assert schedule.samples.tolist() == [20, 0, 60]
+    assert schedule.serves.tolist() == [False, True, True]
+    assert schedule.works.tolist() == [True, False, True]
+
+
+def test_an_empty_role_is_an_error_and_no_configuration():
+    with pytest.raises(ValueError, match="3 workers and 0 servers"):
+        Schedule(np.array([1, 2, 3]), np.zeros(3, bool))
+    machines = space(3)
+    idle = machines.default | {f"works_{i}": False for i in range(3)}
+    assert not machines.feasible_configuration(idle)
+    with pytest.raises(ValueError, match="nobody works"):
+        schedule_of(idle, 80)
+
+
+@pytest.mark.parametrize("n", [3, 30])
+def test_the_default_is_equal_shares_with_everyone_working_and_serving(n):
+    schedule = schedule_of(space(n).default, 10 * n)
+    assert (schedule.samples == 10).all()
+    assert schedule.serves.all()
+
+
+# -- clusters -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "seed"), [(10, 0), (10, 1), (10, 2), (30, 0), (100, 0), (300, 0)])
+def test_the_catalogue_misleads_by_30_percent_and_ranks_are_uncorrelated(n, seed):
+    cluster = make_cluster(n, seed)
+    for truth in (cluster.speed / cluster.suggested_speed, cluster.down / (BYTES_PER_GBIT * cluster.gbit)):
+        assert ((truth <= 0.7) | (truth >= 1.3 * 0.9)).all()
+    assert (np.abs(cluster.speed / cluster.suggested_speed - 1) >= 0.3).all()
+    assert abs(spearmanr(cluster.speed, cluster.down).statistic) < 0.2
+
+
+def test_a_seed_is_a_cluster():
+    assert (make_cluster(10, 3).speed == make_cluster(10, 3).speed).all()
+    assert not np.allclose(make_cluster(10, 3).speed, make_cluster(10, 4).speed)
+
+
+# -- the simulation -----------------------------------------------------------------------
+
+
+def rates(src, dst, up, down):
+    rate = np.empty(len(src))
+    _flow_rates(
+        np.array(src), np.array(dst), np.ones(len(src)), np.array(up, float), np.array(down, float), rate
+    )
+    return rate
+
+
+def test_flows_share_links_max_min_fairly():
+    # a link of 9 MB/s with three flows, one held to 1 MB/s by its far end: the others share the rest
+    got = rates([0, 0, 0], [1, 2, 3], [9e6, 9, 9, 9], [1e8, 1e6, 1e8, 1e8])
+    full = 9e6 / (1 + INCAST * np.log(3))
+    np.testing.assert_allclose(got, [1e6, (full - 1e6) / 2, (full - 1e6) / 2])
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_no_link_is_overfull_and_every_flow_has_a_full_one_on_which_none_is_faster(seed):
+    rng = np.random.default_rng(seed)
+    n = 6
+    src, dst = np.nonzero(rng.random((n, n)) < 0.6)
+    src, dst = src[src != dst], dst[src != dst]
+    up, down = rng.uniform(1e6, 2e7, n), rng.uniform(1e6, 2e7, n)
+    got = rates(src, dst, up, down)
+    full = {}
+    for ends, capacity in ((src, up), (dst, down)):
+        for machine in range(n):
+            mine = got[ends == machine]
+            limit = capacity[machine] / (1 + INCAST * np.log(max(len(mine), 1)))
+            assert mine.sum() <= limit * (1 + 1e-9)
+            full[id(ends), machine] = mine.sum() > limit * (1 - 1e-9), mine.max(initial=0)
+    for f, rate in enumerate(got):
+        ends = [full[id(src), src[f]], full[id(dst), dst[f]]]
+        assert any(is_full and rate >= fastest * (1 - 1e-9) for is_full, fastest in ends)
+
+
+def alone(**changes):
+    cluster = make_cluster(10, 0)
+    return Simulation(replace(cluster, **changes))
+
+
+def test_one_worker_and_one_other_server_take_what_arithmetic_says():
+    simulation = alone()
+    c = simulation.cluster
+    on = np.eye(10, dtype=bool)
+    got = simulation.exact(configuration_of(on[2], on[4], on[2]))
+    transfer = c.parameter_bytes / min(c.up[4], c.down[2]) + c.parameter_bytes / min(c.up[2], c.down[4])
+    work = c.batch * (1 + 0.4 * (c.batch / c.memory[2] - 1)) + c.startup[2]
+    compute = work / c.speed[2] + c.dispatch[2] + simulator.CALL_S
+    total = transfer + compute + c.parameter_bytes / c.summing[4]
+    assert got["transfer_time"][2] == pytest.approx(
+        transfer, rel=0.01
+    )  # flows end within a share of their end
+    assert got["compute_time"][2] == pytest.approx(compute, rel=1e-6)
+    assert got["iteration_time"] == pytest.approx(total, rel=0.01)
+    assert np.isnan(np.delete(got["compute_time"], 2)).all()
+
+
+def test_a_machine_that_serves_itself_transfers_nothing():
+    on = np.eye(10, dtype=bool)[3]
+    assert alone().exact(configuration_of(on, on, on))["transfer_time"][3] == 0
+
+
+def test_times_scale_as_seconds_do():
+    cluster = make_cluster(10, 1)
+    twice = {name: 2 * getattr(cluster, name) for name in ("speed", "up", "down", "summing")}
+    half = {"wire_cost": cluster.wire_cost / 2, "dispatch": cluster.dispatch * 0}
+    slow = Simulation(replace(cluster, dispatch=cluster.dispatch * 0)).exact(space().default)
+    fast = Simulation(replace(cluster, **twice, **half)).exact(space().default)
+    assert fast["iteration_time"] == pytest.approx(slow["iteration_time"] / 2, rel=0.01)  # calls do not scale
+
+
+def test_a_workers_time_is_pull_compute_push_and_barrier():
+    got = Simulation(make_cluster(10, 2)).exact(space().default)
+    parts = sum(got[name] for name in ("pull_time", "compute_time", "push_time", "barrier_time"))
+    np.testing.assert_allclose(parts, got["iteration_time"])
+    np.testing.assert_allclose(got["transfer_time"], got["pull_time"] + got["push_time"])
+    assert np.nanmin(got["barrier_time"]) > 0
+
+
+def test_noise_is_a_function_of_seed_and_call():
+    runs = [Simulation(make_cluster(10, 2), seed=s) for s in (7, 7, 8)]
+    first = [run(space().default)["iteration_time"] for run in runs]
+    assert first[0] == first[1] != first[2]
+    assert runs[0](space().default)["iteration_time"] != first[0]
+    assert first[0] == pytest.approx(runs[0].exact(space().default)["iteration_time"], rel=0.15)
+
+
+def test_the_best_known_schedule_is_much_better_than_the_default_and_adds_up():
+    simulation = Simulation(make_cluster(10, 2))
+    best = best_known(simulation, evaluations=3000, restarts=2)
+    assert best.seconds == simulation.measure(best.schedule, None)["iteration_time"]
+    assert best.seconds < 0.5 * simulation.exact(space().default)["iteration_time"]
+    assert best.schedule.samples.sum() == simulation.cluster.batch
+
+
+def test_the_simulation_is_frozen():
+    """The model was written after it: a change here makes every recorded figure void."""
+    frozen = {
+        "simulator.py": "b96eee3667b0ac7c",
+        "cluster.py": "9c638899fccc4caf",
+    }
+    for name, digest in frozen.items():
+        assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:16] == digest
