@@ -16,9 +16,6 @@ import pytensor.tensor as pt
 import boatppl as boat
 from boatppl import DAGModel, Space
 
-# A run may have no young collection; nothing is promoted then, and the root of that 0 has no slope for NUTS.
-NEARLY_NONE = 1e-9
-
 
 @boat.derived(unit="MB")
 def eden_mb(young_mb, survivor_ratio):
@@ -66,7 +63,7 @@ def promoted_mb_s(gc_rate, survivor_mb, tenuring, surviving_mb, stays):
     ages = surviving_mb * (1 - stays ** (tenuring + 1)) / (1 - stays)
     of_age = surviving_mb * stays**tenuring
     overflow = _positive(ages - 0.5 * survivor_mb, 0.5)
-    return gc_rate * pt.minimum(of_age + overflow, surviving_mb) + NEARLY_NONE
+    return gc_rate * pt.minimum(of_age + overflow, surviving_mb)
 
 
 @boat.shared(unit="ms")
@@ -91,7 +88,7 @@ def full_rate(promoted_mb_s, young_mb, heap_mb):
         "live_mb", 2.5, 0.8
     )  # what is always alive: the store's cache and the program, 3-45 MB
     free = _positive(heap_mb - young_mb - live_mb, 2.0) + 0.5
-    return promoted_mb_s / free + NEARLY_NONE
+    return promoted_mb_s / free
 
 
 @boat.shared(unit="ms")
