@@ -10,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from boatppl.rows import arrive, every_row
 from models.sgd_scheduling import simulator
-from models.sgd_scheduling.best_known import best_known
+from models.sgd_scheduling.best_known import TABLE, best_known, read
 from models.sgd_scheduling.cluster import BYTES_PER_GBIT, make_cluster
+from models.sgd_scheduling.compare import best_so_far, trials_of
+from models.sgd_scheduling.model import scheduling_model
+from models.sgd_scheduling.peers import k_fastest
 from models.sgd_scheduling.schedule import Schedule, configuration_of, schedule_of, whole_samples
 from models.sgd_scheduling.simulator import INCAST, Simulation, _flow_rates
 from models.sgd_scheduling.spaces import space
@@ -171,6 +175,96 @@ def test_the_best_known_schedule_is_much_better_than_the_default_and_adds_up():
     assert best.seconds == simulation.measure(best.schedule, None)["iteration_time"]
     assert best.seconds < 0.5 * simulation.exact(space().default)["iteration_time"]
     assert best.schedule.samples.sum() == simulation.cluster.batch
+
+
+# -- the peers ----------------------------------------------------------------------------
+
+
+def test_k_fastest_goes_by_measured_speed_and_equalises_it():
+    simulation = Simulation(make_cluster(10, 0))
+    schedules = list(k_fastest(10, simulation.exact(space().default), 0))
+    assert len(schedules) == 10
+    for k, configuration in zip(range(10, 0, -1), schedules, strict=True):
+        schedule = simulation.schedule(space().validate(configuration))
+        assert schedule.works.sum() == schedule.serves.sum() == k
+        assert (schedule.works == schedule.serves).all()
+    top = simulation.schedule(schedules[-1]).works.argmax()
+    assert top == simulation.cluster.speed.argmax()
+    times = simulation.exact(schedules[0])["compute_time"]
+    assert np.ptp(times) < 0.5 * np.ptp(simulation.exact(space().default)["compute_time"])
+
+
+def test_best_so_far_is_the_exact_value_of_what_measured_best():
+    rows = [{"trial": i, "measured": m, "exact": e} for i, (m, e) in enumerate([(5, 6), (4, 7), (4.5, 1)])]
+    assert best_so_far(rows) == [6, 7, 7]
+
+
+# -- the model ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model():
+    return scheduling_model(space(), make_cluster(10, 0))
+
+
+def at(model, name, configuration, values=(), **variables):
+    """A node's parametric part ``(row,)`` in its unit, given draws of its variables by name."""
+    unit = model.space.encode([model.space.validate(configuration)])
+    known = model.inputs(unit) | dict(values)
+    for part in ("works", "serves", "assigned"):
+        known[part] = model.evaluate_derived(part, known)
+    graph = model.nodes[name]
+    rows = every_row(1, graph.node.over, model.sizes)
+    wires = arrive(known, graph.evaluator.keys, model.sources, rows)
+    drawn = {key: np.array([value], float) for key, value in variables.items()}
+    for variable in graph.evaluator.variables:
+        drawn.setdefault(variable, np.ones(1))
+    mean, _ = graph.evaluator(drawn, wires, rows.elements, len(rows))
+    return model.nodes[name].node.transform, np.broadcast_to(mean, (1, len(rows)))[0]
+
+
+def test_the_model_assigns_what_the_scheduler_does(model):
+    configuration = configuration_of([1] * 4 + [0] * 6, [1] * 10, np.arange(1, 11))
+    transform, mean = at(model, "samples", configuration)
+    assert transform == "sqrt"
+    scheduled = schedule_of(configuration, make_cluster(10, 0).batch).samples
+    np.testing.assert_allclose(mean**2, scheduled, atol=1)
+
+
+def test_the_models_times_are_work_over_speed_and_bytes_over_the_slowest_link(model):
+    samples, speed = np.arange(10.0) * 50, np.linspace(20, 400, 10)
+    seconds = np.exp(
+        at(
+            model,
+            "compute_time",
+            space().default,
+            {"samples": samples[None, None]},
+            machine_speed=speed,
+            overhead_s=0.5,
+        )[1]
+    )
+    np.testing.assert_allclose(seconds, 0.5 + samples / speed)
+    bandwidth = np.array([50.0] + [1000.0] * 9)
+    on = np.arange(10) > 0
+    for serves, slowest in ((on | True, 100 / 50), (on, 10 / 9 * 100 / 1000)):
+        configuration = configuration_of([1] * 10, serves, [1] * 10)
+        seconds = np.exp(
+            at(model, "transfer_time", configuration, link_bandwidth=bandwidth, pushes_crowded=0.0)[1]
+        )
+        own = 100 / bandwidth
+        np.testing.assert_allclose(seconds, np.maximum(own, slowest) + own, rtol=0.25)
+
+
+def test_the_model_sees_the_catalogue_only(model):
+    assert set(model.data) == {"cores", "ghz", "gbit", "batch", "parameters_mb"}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", [0, 2])
+def test_ten_trials_of_a_simulated_cluster_come_near_the_best_known_schedule(tmp_path, seed):
+    rows = trials_of("structured", 10, seed, tmp_path, None)
+    known = {row["seed"]: float(row["seconds"]) for row in read(TABLE) if row["machines"] == "10"}
+    assert best_so_far(rows)[-1] < 1.15 * known[str(seed)]
 
 
 def test_the_simulation_is_frozen():

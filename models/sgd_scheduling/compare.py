@@ -1,0 +1,154 @@
+"""Compare tuners on simulated clusters: every figure of this comparison comes from a simulation.
+
+    python -m models.sgd_scheduling.compare --seeds 3
+
+Each (tuner, seed) adds its trials to ``compare_simulated.csv`` when it is done; runs that were interrupted
+or ran out of ``--seconds`` go on from their study's file. The summary gives, over seeds, the noise-free s
+an iteration of the schedule that measured best so far.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import boatppl as boat
+from models.sgd_scheduling import best_known
+from models.sgd_scheduling.best_known import append, read
+from models.sgd_scheduling.cluster import make_cluster
+from models.sgd_scheduling.model import scheduling_model
+from models.sgd_scheduling.peers import PEERS
+from models.sgd_scheduling.simulator import Simulation
+from models.sgd_scheduling.spaces import space
+
+TABLE = Path(__file__).parent / "compare_simulated.csv"
+COLUMNS = ("machines", "seed", "tuner", "trial", "measured", "exact", "ask_s")
+TRIALS = {"default": 1, "k-fastest": 11, "random": 30, "generic": 30, "structured": 10}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing from the table, then print the summary."""
+    parser = argparse.ArgumentParser(prog="python -m models.sgd_scheduling.compare", description=__doc__)
+    parser.add_argument("--machines", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tuners", default=",".join(TRIALS))
+    parser.add_argument("--seconds", type=float, default=None, help="start no trial after this long")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--studies", type=Path, default=Path("report"), help="folder of the studies' files")
+    options = parser.parse_args(arguments)
+    options.studies.mkdir(parents=True, exist_ok=True)
+    began, n = time.monotonic(), options.machines
+    done = {(row["machines"], row["seed"], row["tuner"]) for row in read(options.table)}
+    for seed in range(options.seeds):
+        for tuner in options.tuners.split(","):
+            left = None if options.seconds is None else options.seconds - (time.monotonic() - began)
+            if (str(n), str(seed), tuner) in done or (left is not None and left <= 0):
+                continue
+            rows = trials_of(tuner, n, seed, options.studies, left)
+            for row in rows if len(rows) >= least(tuner, n) else ():
+                append(options.table, row, COLUMNS)
+    print("simulated clusters; noise-free s an iteration of the best schedule so far")
+    print("\n".join(summary(read(options.table), n)))
+    return 0
+
+
+def least(tuner: str, n: int) -> int:
+    """How many trials make a run complete."""
+    return TRIALS[tuner] if n <= 10 or tuner != "k-fastest" else 8
+
+
+def trials_of(tuner: str, n: int, seed: int, studies: Path, seconds: float | None) -> list[dict[str, Any]]:
+    """Return the rows of one run, fewer than its trials where time ran out."""
+    simulation = Simulation(make_cluster(n, seed), seed=seed)
+    if tuner in PEERS:
+        default = space(n).default
+        first = simulation(default)
+        rest = islice(PEERS[tuner](n, first, seed), TRIALS[tuner] - 1)
+        told = [(default, first, 0.0), *((c, simulation(c), 0.0) for c in rest)]
+    else:
+        told = _studied(tuner, n, seed, simulation, studies, seconds)
+    return [
+        dict(zip(COLUMNS, (n, seed, tuner, i, *_seconds(simulation, c, got), round(ask_s, 2)), strict=True))
+        for i, (c, got, ask_s) in enumerate(told)
+    ]
+
+
+def _seconds(simulation: Simulation, configuration: Any, got: Any) -> tuple[str, str]:
+    exact = simulation.exact(configuration)["iteration_time"]
+    return f"{got['iteration_time']:.4f}", f"{exact:.4f}"
+
+
+def _studied(
+    tuner: str, n: int, seed: int, simulation: Simulation, studies: Path, seconds: float | None
+) -> list[tuple[Any, Any, float]]:
+    """Configurations, measurements and seconds of ask() of a study of ours, gone on with where it stopped."""
+    machines, began = space(n), time.monotonic()
+    model = scheduling_model(machines, simulation.cluster) if tuner == "structured" else machines
+    options = {"transform": "log"} if tuner == "generic" else {}
+    study = boat.Study(
+        model,
+        minimize="iteration_time",
+        random_seed=seed,
+        storage=studies / f"sgd-{n}.db",
+        name=f"{tuner}-{seed}",
+        **options,
+    )
+    for orphan in study.trials.running:
+        study.fail(orphan, "its process ended before it did", boat.State.ABORTED)
+    asked = {}
+    while study.n_counted < TRIALS[tuner] and (seconds is None or time.monotonic() - began < seconds):
+        before = time.monotonic()
+        trial = study.ask()
+        asked[trial.number] = time.monotonic() - before
+        simulation.calls = study.n_counted - 1  # each trial's noise, whoever runs it
+        study.tell(trial, simulation(trial.configuration))
+        print(f"simulated: {tuner}, cluster {seed}, trial {study.n_counted}: ", end="")
+        print(f"{study.objective_of(study.trials[trial.number]):.2f} s", flush=True)
+    finished = [trial for trial in study.trials.finished if trial.measurements]
+    return [(t.configuration, t.measurements, asked.get(t.number, np.nan)) for t in finished]
+
+
+def summary(rows: Sequence[dict[str, str]], n: int) -> list[str]:
+    """Return a line for each tuner: medians over seeds of the best so far, trials to 5 % of best known."""
+    known = {r["seed"]: float(r["seconds"]) for r in read(best_known.TABLE) if r["machines"] == str(n)}
+    runs: dict[str, dict[str, list[dict[str, str]]]] = {}
+    for row in (row for row in rows if row["machines"] == str(n)):
+        runs.setdefault(row["tuner"], {}).setdefault(row["seed"], []).append(row)
+    lines = [f"{'tuner':12s} seeds   at 1     5    10    30   over best known   trials to 5 %"]
+    for tuner, seeds in runs.items():
+        paths = {seed: best_so_far(trials) for seed, trials in seeds.items()}
+        at = [np.median([p[min(k, len(p)) - 1] for p in paths.values()]) for k in (1, 5, 10, 30)]
+        shares = [p[-1] / known[s] - 1 for s, p in paths.items() if s in known]
+        to = [_first(p, 1.05 * known[s]) for s, p in paths.items() if s in known]
+        excess = f"{np.median(shares):+.0%}" if shares else "?"
+        reached = ", ".join("-" if k is None else str(k) for k in to)
+        lines.append(
+            f"{tuner:12s} {len(paths):5d} "
+            + "".join(f"{x:6.2f}" for x in at)
+            + f"   {excess:>15s}   {reached}"
+        )
+    if known:
+        lines.append(f"best known   {len(known):5d} {np.median(list(known.values())):6.2f}")
+    return lines
+
+
+def best_so_far(trials: Sequence[dict[str, str]]) -> list[float]:
+    """Return, after each trial, the noise-free seconds of the schedule that measured best until then."""
+    path, least_measured, exact = [], np.inf, np.inf
+    for trial in sorted(trials, key=lambda row: int(row["trial"])):
+        if float(trial["measured"]) < least_measured:
+            least_measured, exact = float(trial["measured"]), float(trial["exact"])
+        path.append(exact)
+    return path
+
+
+def _first(path: Sequence[float], target: float) -> int | None:
+    return next((i + 1 for i, value in enumerate(path) if value <= target), None)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

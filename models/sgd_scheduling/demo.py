@@ -1,0 +1,49 @@
+"""Tune the schedule of ten simulated machines that train a network together: default against best.
+
+python -m models.sgd_scheduling.demo [--trials 10] [--seed 1] [--machines 10]
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import boatppl as boat
+from models.sgd_scheduling.cluster import make_cluster
+from models.sgd_scheduling.model import scheduling_model
+from models.sgd_scheduling.simulator import Simulation
+from models.sgd_scheduling.spaces import space
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m models.sgd_scheduling.demo", description=__doc__)
+    parser.add_argument("--machines", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--storage", default=None, help="a .db file that keeps the study")
+    options = parser.parse_args(arguments)
+    run = Simulation(make_cluster(options.machines, options.seed), seed=options.seed)
+    machines = space(options.machines)
+    size = f"{options.machines} machines, {len(machines.parameters)} parameters"
+    print(f"simulated: {size}, cluster {options.seed}")
+    result = boat.optimize(
+        run,
+        scheduling_model(machines, run.cluster),
+        minimize="iteration_time",
+        n_trials=options.trials,
+        storage=options.storage,
+        random_seed=options.seed,
+        control_every=0,
+    )
+    best = run.schedule(result.best_configuration)
+    print(f"workers take {', '.join(map(str, best.samples))} samples")
+    print(f"servers: {', '.join(str(i) for i, on in enumerate(best.serves) if on)}")
+    before, after = (
+        run.exact(c)["iteration_time"] for c in (machines.default, dict(result.best_configuration))
+    )
+    print(f"without noise: {before:.2f} s an iteration with the default, {after:.2f} s with the best")
+    print(f"{before / after:.2f}x better (simulated)")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,116 @@
+"""What an engineer knows of synchronous SGD with parameter servers, as a structured model.
+
+Written from how the system works (Li et al., "Scaling distributed machine learning with the parameter
+server", OSDI 2014; Dean & Barroso, "The tail at scale", CACM 2013) and from the cluster's catalogue; it has
+seen neither the simulation's code nor a measurement. Every prior's source is beside it.
+
+    shares -> samples -> compute time (each machine, by its speed) ----\
+    who serves, who works -> transfer time (each machine, by its link) --> slowest worker -> iteration time
+"""
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+import boatppl as boat
+from models.sgd_scheduling.cluster import Cluster
+from models.sgd_scheduling.spaces import named
+
+
+@boat.derived(dims="machine")
+def assigned(works, share, batch):
+    mine = works * share
+    return batch * mine / (mine.sum() + 1e-9)
+
+
+@boat.node(over="machine", transform="sqrt", residual=None, noise=pm.HalfNormal.dist(0.02))
+def samples(assigned):  # what the scheduler makes of a share: rounded to whole samples
+    return assigned
+
+
+@boat.shared(dims="machine", unit="1/s")
+def speed(cores, ghz):
+    # a core does 0.5 to 50 small samples a second and GHz; machines are off their catalogue by factors of 2
+    per_core_ghz = pm.LogNormal("per_core_ghz", np.log(5), 1)
+    return pm.LogNormal("machine_speed", pt.log(per_core_ghz * cores * ghz), 0.6, dims="machine")
+
+
+@boat.node(over="machine", unit="s", transform="log", residual=boat.GP(inputs=["samples"]))
+def compute_time(samples, speed):
+    overhead = pm.LogNormal("overhead_s", np.log(0.05), 1)  # starting a batch: 10 to 250 ms
+    return overhead + samples / speed
+
+
+@boat.shared(dims="machine", unit="MB/s")
+def bandwidth(gbit):
+    # 1 Gbit/s is 125 MB/s less what protocols take; links are as far off as machines are
+    efficiency = pm.LogNormal("link_efficiency", np.log(0.8), 0.5)
+    return pm.LogNormal("link_bandwidth", pt.log(125 * gbit * efficiency), 0.6, dims="machine")
+
+
+@boat.shared(unit="s")
+def slowest_server(serves, works, bandwidth, parameters_mb):
+    each_mb = works.sum() * parameters_mb / serves.sum()  # every worker wants every server's part
+    return _longest(serves * each_mb / bandwidth)
+
+
+@boat.node(over="machine", unit="s", transform="log", residual=None)
+def transfer_time(slowest_server, bandwidth, parameters_mb):
+    own = parameters_mb / bandwidth
+    crowded = pm.Beta("pushes_crowded", 1, 1)  # pulls begin together; pushes as gradients get ready
+    pull = _longest(pt.stack([own, slowest_server]))
+    return pull + _longest(pt.stack([own, crowded * slowest_server]))
+
+
+@boat.derived(unit="s")
+def slowest_worker(works, compute_time, transfer_time):
+    return _longest(pt.switch(works > 0.5, compute_time + transfer_time, 0.0))
+
+
+@boat.node(unit="s", transform="log", residual=None)
+def iteration_time(slowest_worker):
+    return slowest_worker + pm.LogNormal("update_s", np.log(0.1), 1)  # barrier and sums: 20 to 500 ms
+
+
+def _longest(seconds):
+    """The largest of several times, rounded where two are nearly equal so that it has a slope everywhere."""
+    return (seconds**8).sum() ** (1 / 8)
+
+
+PARTS = [
+    assigned,
+    samples,
+    speed,
+    compute_time,
+    bandwidth,
+    slowest_server,
+    transfer_time,
+    slowest_worker,
+    iteration_time,
+]
+
+
+def scheduling_model(space: boat.Space, cluster: Cluster) -> boat.DAGModel:
+    """Return the model over :func:`models.sgd_scheduling.spaces.space`, given a cluster's catalogue alone."""
+    data = {
+        "cores": ("machine", cluster.cores),
+        "ghz": ("machine", cluster.ghz),
+        "gbit": ("machine", cluster.gbit),
+        "batch": float(cluster.batch),
+        "parameters_mb": cluster.parameter_bytes / 1e6,
+    }
+    machines = [f"machine {i}" for i in range(len(cluster))]
+    roles = [_role(name, len(cluster)) for name in ("works", "serves")]
+    return boat.DAGModel(space, [*roles, *PARTS], coords={"machine": machines}, data=data)
+
+
+def _role(name: str, n: int) -> Any:
+    """The Booleans ``works_0``, ``works_1``, ... as one vector ``(machine,)`` of zeros and ones."""
+
+    def stacked(*flags):
+        return pt.stack(flags)
+
+    stacked.__name__ = name
+    return boat.derived(dims="machine")(named(stacked, [f"{name}_{i}" for i in range(n)]))
