@@ -4,19 +4,22 @@ from boatppl import plots
 from boatppl.check import Check, check
 from boatppl.command import Command
 from boatppl.dag import DAGModel
+from boatppl.limit import limit
 from boatppl.node import derived, generic, node, shared
 from boatppl.optimize import optimize
 from boatppl.residual import GP
 from boatppl.result import Result
+from boatppl.session import resolve_orphans
 from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space
 from boatppl.stopping import stop_when
 from boatppl.storage import StorageError
 from boatppl.study import Study
-from boatppl.trial import MeasurementError, State, Trial, Trials
+from boatppl.trial import Aborted, MeasurementError, State, Trial, Trials
 from boatppl.words import ModelError
 
 __all__ = [
     "GP",
+    "Aborted",
     "Boolean",
     "Categorical",
     "Check",
@@ -39,9 +42,11 @@ __all__ = [
     "check",
     "derived",
     "generic",
+    "limit",
     "node",
     "optimize",
     "plots",
+    "resolve_orphans",
     "shared",
     "stop_when",
 ]

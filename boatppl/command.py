@@ -8,6 +8,7 @@ import re
 import selectors
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from boatppl.processes import check_seconds, end_tree, how_it_ended, new_mark, too_long
+from boatppl.trial import Aborted
 from boatppl.words import listed, nearest
 
 __all__ = ["Command", "CommandError", "TimedOut"]
 
 LAUNCH = Path(__file__).with_name("launch.py")
 STDERR_BYTES = 20_000
+LOGGED_BYTES = 20_000  # of stdout that are kept as the log of a trial
 JSON_CHARACTERS = 1_000_000  # of the end of stdout in which measurements are looked for
 JSON_WORK = 20 * JSON_CHARACTERS  # how many may be read in vain: a million open braces must not cost an hour
 PLACEHOLDER = re.compile(
@@ -95,9 +98,7 @@ class Command:
         object.__setattr__(self, "argv", tuple(os.fspath(argument) for argument in self.argv))
         check_seconds(self.timeout)
         for name in ("memory", "max_output"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value > 0):
-                raise ValueError(f"Command's {name} is a positive number of bytes; got {value!r}.")
+            check_bytes(f"Command's {name}", getattr(self, name))
 
     @property
     def placeholders(self) -> tuple[str, ...]:
@@ -126,11 +127,22 @@ class Command:
         """Run once and give the measurements; see :meth:`run`."""
         return self.run(configuration)
 
-    def run(self, configuration: Mapping[str, Any], *, timeout: float | None = None) -> Any:
+    def run(
+        self,
+        configuration: Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+        stop: threading.Event | None = None,
+        heard: Callable[[str], None] | None = None,
+    ) -> Any:
         """Run once and give the measurements. The shorter of the two time limits holds.
+
+        ``heard`` is called with the end of what the program said, whatever becomes of it.
 
         Raises
         ------
+        Aborted
+            When it exits with code 75 (``EX_TEMPFAIL``, "try again later"), or another thread sets ``stop``.
         TimedOut
             When the time limit passed; everything it started has been ended.
         CommandError
@@ -167,16 +179,32 @@ class Command:
             raise CommandError(f"{argv[0]} could not be started: {error}.") from error
         with process:
             try:
-                output, errors, in_time = _collect(process, limit, self.max_output)
+                output, errors, in_time = _collect(process, limit, self.max_output, stop)
             finally:
                 end_tree(process.pid, mark, lambda: process.poll() is not None)
+        if heard is not None:
+            heard(_said(output, errors))
         if not in_time:
             raise TimedOut(f"{too_long(limit)}{_tail('stderr', errors)}")
+        if process.returncode == os.EX_TEMPFAIL:
+            raise Aborted(f"{argv[0]} says to try again later.{_tail('stderr', errors)}")
         if process.returncode:
             said = _tail("stderr", errors) or _tail("stdout", output)
             raise CommandError(f"{argv[0]} failed with {how_it_ended(process.returncode)}.{said}")
         text = output.decode(errors="replace")
         return _last_json_object(argv[0], text, errors) if self.parse is None else self.parse(text)
+
+
+def check_bytes(option: str, value: object) -> None:
+    """Raise ValueError for a limit that is no positive number of bytes; None is no limit."""
+    if value is not None and (isinstance(value, bool) or not (isinstance(value, int) and value > 0)):
+        raise ValueError(f"{option} is a positive number of bytes; got {value!r}.")
+
+
+def check_stop(stop: threading.Event | None) -> None:
+    """Raise Aborted where another thread has asked for the end."""
+    if stop is not None and stop.is_set():
+        raise Aborted("the session was interrupted")
 
 
 def _fill(template: str, configuration: Mapping[str, Any]) -> str:
@@ -200,7 +228,7 @@ def _written(value: Any, specification: str | None) -> str:
 
 
 def _collect(
-    process: subprocess.Popen[bytes], limit: float | None, max_output: int
+    process: subprocess.Popen[bytes], limit: float | None, max_output: int, stop: threading.Event | None
 ) -> tuple[bytes, bytes, bool]:
     """Read stdout and stderr, the last bytes of each; and say whether the program ended in time."""
     deadline = float("inf") if limit is None else time.monotonic() + limit
@@ -213,9 +241,9 @@ def _collect(
             if stream is not None:
                 selector.register(stream, selectors.EVENT_READ, kept)
         while True:
-            over = (
-                process.poll() is not None
-            )  # asked before the last look: then what is there is all there is
+            check_stop(stop)
+            # Asked before the last look: then what is there is all there is.
+            over = process.poll() is not None
             wait = 0.0 if over else max(0.0, min(0.2, deadline - time.monotonic()))
             ready = selector.select(wait if selector.get_map() else min(wait, 0.01))
             for key, _ in ready:
@@ -228,6 +256,12 @@ def _collect(
             # Over and silent: what it left running may hold the streams open for ever.
             if (over and not ready) or time.monotonic() >= deadline:
                 return bytes(output), bytes(errors), over
+
+
+def _said(output: bytes, errors: bytes) -> str:
+    """The end of both streams, for the log of the trial."""
+    last, first = output[-LOGGED_BYTES:].decode(errors="replace"), errors.decode(errors="replace")
+    return last + (f"\n--- stderr ---\n{first}" if first.strip() else "")
 
 
 def _last_json_object(program: str, text: str, errors: bytes) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What a study has measured, as its models learn from it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from boatppl.dag import DAGModel
+from boatppl.limit import Limit
 from boatppl.suggest import Goal
 from boatppl.table import measured
 from boatppl.trial import State, Trial, Trials
@@ -22,22 +23,27 @@ class Evidence:
     """What is known of a study's runs.
 
     ``trials`` are those that the models learn from, ``objective`` the measured objective of finished trials,
-    number -> value in its unit, ``failed`` the trials whose configuration is to blame.
+    number -> value in its unit, ``failed`` the trials whose configuration is to blame, ``excess`` by how much
+    a trial breaks the limits on what is measured, number -> share of the limits (0 where it keeps them).
     """
 
     trials: Sequence[Trial]
     objective: Mapping[int, float]
     failed: Sequence[Trial] = ()
+    excess: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def eligible(self) -> list[Trial]:
-        """The trials that may be the incumbent: told ones may be out of range or violate a constraint."""
+        """The trials that may be the incumbent: told ones may be out of range or violate a constraint, others
+        break a limit. Where every trial breaks one, those that do it least."""
         known = [trial for trial in self.trials if trial.number in self.objective]
-        return [trial for trial in known if not set(trial.marks) & {OUT_OF_RANGE, INFEASIBLE}] or known
+        known = [trial for trial in known if not set(trial.marks) & {OUT_OF_RANGE, INFEASIBLE}] or known
+        least = min((self.excess.get(trial.number, 0.0) for trial in known), default=0.0)
+        return [trial for trial in known if self.excess.get(trial.number, 0.0) <= least]
 
 
-def evidence(model: DAGModel, goal: Goal, trials: Trials) -> Evidence:
-    """Collect what the finished ones of ``trials`` have measured.
+def evidence(model: DAGModel, goal: Goal, trials: Trials, limits: Sequence[Limit] = ()) -> Evidence:
+    """Collect what the finished ones of ``trials`` have measured, and how they keep the limits.
 
     A trial without a value for every context, or that no point of the space stands for, teaches the models
     nothing.
@@ -45,7 +51,12 @@ def evidence(model: DAGModel, goal: Goal, trials: Trials) -> Evidence:
     known = [trial for trial in trials.finished if usable(model, trial)]
     learned = [trial for trial in known if trial.measurements]
     failed = [trial for trial in known if trial.state in FAILURES]
-    return Evidence(learned, objectives(model, goal, trials.finished), failed)
+    excess = dict.fromkeys((trial.number for trial in learned), 0.0) if limits else {}
+    for limit in limits:
+        values = objectives(model, Goal(limit.name), learned)
+        for number in excess:
+            excess[number] += limit.excess(values.get(number, np.nan)) / limit.size
+    return Evidence(learned, objectives(model, goal, trials.finished), failed, excess)
 
 
 def usable(model: DAGModel, trial: Trial) -> bool:
@@ -56,7 +67,7 @@ def usable(model: DAGModel, trial: Trial) -> bool:
 def objectives(model: DAGModel, goal: Goal, trials: Iterable[Trial]) -> dict[int, float]:
     """Return the objective as trials measured it, number -> value; a derived one is computed from what was
     measured. A trial that did not measure it is left out."""
-    if goal.name in model.nodes:
+    if goal.name not in model.derived:
         there = [trial for trial in trials if goal.name in trial.measurements]
         return {trial.number: float(trial.measurements[goal.name]) for trial in there}
     there = [trial for trial in trials if trial.measurements and usable(model, trial)]

@@ -1,17 +1,21 @@
 """Where runs succeed: learned from the ones that failed."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytensor.tensor as pt
 from scipy.special import log_ndtr, logsumexp
 
-from boatppl.dag import generic_model
+from boatppl.dag import DAGModel
 from boatppl.fit import Inference
-from boatppl.space import Space
+from boatppl.node import Node
 from boatppl.suggest import Score
 from boatppl.table import measured
 from boatppl.trial import Trial
+from boatppl.words import ModelError, listed
 
 CARE = 3.0  # a run that fails costs a trial and teaches little, so a gain there is worth less than its odds
 SUCCESS = "success"  # the name of the node: 1 where a run succeeded, -1 where it failed
@@ -20,13 +24,13 @@ SUCCESS = "success"  # the name of the node: 1 where a run succeeded, -1 where i
 class Feasibility:
     """The probability that a run succeeds, as a function of the configuration.
 
-    Least-squares classification (Rasmussen & Williams 2006, sec. 6.5): the generic model is fitted to +1 and
-    -1, with a lengthscale for each parameter, so a parameter that has nothing to do with the failures soon
-    counts for nothing.
+    Least-squares classification (Rasmussen & Williams 2006, sec. 6.5): a model is fitted to +1 and -1. It is
+    the generic one, with a lengthscale for each parameter, so a parameter that has nothing to do with the
+    failures soon counts for nothing; or the developer's margin (:func:`margin_model`).
     """
 
-    def __init__(self, space: Space, seed: int) -> None:
-        self.inference = Inference(generic_model(space, SUCCESS), seed)
+    def __init__(self, model: DAGModel, seed: int) -> None:
+        self.inference = Inference(model, seed)
 
     def learn(self, succeeded: Sequence[Trial], failed: Sequence[Trial]) -> Score:
         """Return ``CARE`` times the log probability of success ``(configuration,)``."""
@@ -45,3 +49,39 @@ class Feasibility:
             return CARE * (np.asarray(logsumexp(log_ndtr(z), axis=0)) - np.log(len(z)))
 
         return log_probability
+
+
+def margin_model(model: DAGModel, margin: Any) -> DAGModel:
+    """Return the model of success that a developer wrote: a node that is above 0 where a run succeeds.
+
+    ``margin`` is a :func:`boatppl.node` of parameters, contexts and derived quantities, about 1 where one is
+    sure of success and about -1 where one is sure of failure; ``tanh`` brings it to the scale of what is
+    measured. Its unknowns are learned from the runs, and its residual takes what it does not know.
+
+    Raises
+    ------
+    ModelError
+        For what is no node, or a node of what is not known before a run.
+    """
+    if not isinstance(margin, Node):
+        raise ModelError(
+            "feasibility= is a @boat.node whose function is above 0 where a run succeeds and below 0 where "
+            f"it fails, such as `return (heap_mb - needed) / needed`; got {margin!r}."
+        )
+    late = sorted(set(model.origins(margin.wires)) & model.nodes.keys())
+    if late:
+        raise ModelError(
+            f"feasibility= depends on {listed(late)}, which only a run measures; it may depend on "
+            "parameters, contexts and derived quantities of those."
+        )
+    function = margin.function
+
+    @functools.wraps(function)
+    def success(*wires: Any, **named: Any) -> Any:
+        return pt.tanh(function(*wires, **named))
+
+    node = replace(margin, name=SUCCESS, function=success, transform=None)
+    known = [
+        model.parts[name] for name in model.derived if not set(model.origins([name])) & model.nodes.keys()
+    ]
+    return DAGModel(model.space, [*known, node], coords=model.coords, data=model.data)

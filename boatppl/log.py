@@ -1,7 +1,5 @@
 """The log of one study: its trials in the store, read with the space and model of today."""
 
-import os
-import platform
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,12 +9,11 @@ import numpy as np
 
 from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, OUTSIDE
 from boatppl.fingerprint import Description, changes, fingerprint
+from boatppl.processes import identity
 from boatppl.space import Space
 from boatppl.storage import Storage
 from boatppl.trial import State, Trial, Trials
 from boatppl.words import ModelError, listed
-
-HOST = "{} {}"  # the machine's name and the process's number
 
 
 class Log:
@@ -37,8 +34,10 @@ class Log:
         space: Space,
         shapes: Mapping[str, tuple[int, ...]],
         description: Description,
+        seed: int,
     ) -> None:
         self.storage, self.name, self.space, self.shapes = storage, name, space, dict(shapes)
+        self.seed = seed
         self.changed = self._begin(description)
         self._read: dict[int, Trial] = {}  # finished ones, which never change
         self.trials = Trials(map(self._as_read, storage.trials(name)))
@@ -47,7 +46,7 @@ class Log:
         before = self.storage.sessions(self.name)
         [record] = [study for study in self.storage.studies() if study.name == self.name]
         now, space = fingerprint(description), self.space.fingerprint()
-        self.storage.begin_session(self.name, HOST.format(platform.node(), os.getpid()), now, description)
+        self.storage.begin_session(self.name, identity(), now, description)
         self.storage.describe(self.name, space=space, model=now)
         if not before:  # a new study, or one of a boatppl that kept only this
             return () if record.space in ("", space) else ("the space has changed",)
@@ -67,11 +66,15 @@ class Log:
     def refresh(self) -> None:
         """Read what other processes have added to the file."""
         if self.storage.path is not None:
-            self.trials = Trials(map(self._as_read, self.storage.trials(self.name)))
+            self.read()
+
+    def read(self) -> None:
+        """Read the whole log from the store."""
+        self.trials = Trials(map(self._as_read, self.storage.trials(self.name)))
 
     def asked(self, trial: Trial) -> Trial:
-        """The trial of this number as it was handed out: a told trial's configuration is never taken on
-        trust."""
+        """The trial of this number as it was handed out, with the host that is told now: a told trial's
+        configuration is never taken on trust."""
         if not isinstance(trial, Trial):
             raise ModelError(f"expected a trial that study.ask() gave; got {trial!r}.")
         self.refresh()
@@ -82,7 +85,7 @@ class Log:
                 f"{trial.configuration}. Tell a run of your own as study.tell(configuration, measurements)."
             )
         if known.is_running:
-            return known
+            return replace(known, host=trial.host)
         return replace(known, state=State.RUNNING, measurements={}, finished=None)
 
     def start(
@@ -91,20 +94,24 @@ class Log:
         context: Mapping[str, Any],
         *,
         origin: str,
-        suggestion: dict[str, Any] | None,
-        seed: int,
+        suggestion: dict[str, Any] | None = None,
+        unless_taken: bool = False,
     ) -> Trial:
-        """Store a RUNNING trial and return it."""
+        """Store a RUNNING trial and return it.
+
+        ``unless_taken`` raises :class:`boatppl.storage.Taken` where another process has taken the same
+        configuration since this log was read.
+        """
         trial = Trial(
             self.trials.next_number,
             dict(configuration),
             dict(context),
             origin=origin,
             suggestion=suggestion,
-            seed=seed,
-            host=HOST.format(platform.node(), os.getpid()),
+            seed=self.seed,
+            host=identity(),
         )
-        trial = self.storage.append(self.name, trial)
+        trial = self.storage.append(self.name, trial, unless_taken=unless_taken)
         self.trials = self.trials.with_trial(trial)
         return trial
 

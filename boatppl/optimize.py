@@ -2,27 +2,26 @@
 
 import math
 import os
-import platform
 import re
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import timedelta
 from numbers import Real
 from typing import Any
 
-from boatppl.command import Command
+from boatppl.command import Command, check_bytes
 from boatppl.dag import DAGModel
-from boatppl.progress import Display, open_progress
+from boatppl.limit import Limit
+from boatppl.node import Node
+from boatppl.processes import check_seconds
+from boatppl.progress import open_progress
 from boatppl.result import Result
-from boatppl.runner import Outcome, run_callable
+from boatppl.session import INTERRUPTED, ORPHANS, Callback, Session
 from boatppl.space import Space
-from boatppl.stopping import RUNNING, StopWhen
+from boatppl.stopping import StopWhen
 from boatppl.study import Study
-from boatppl.trial import MeasurementError, State, Trial
-from boatppl.words import ModelError, check_count, check_flag
-
-Callback = Callable[[Study, Trial], None]
+from boatppl.words import ModelError, check_count, check_flag, expected_one_of
+from boatppl.workers import Job, workers_of
 
 
 def optimize(
@@ -42,8 +41,15 @@ def optimize(
     hedge: bool = True,
     transform: str | None = None,
     robust: bool = False,
+    limits: Sequence[Limit] = (),
+    feasibility: Node | None = None,
     timeout: float | None = None,
     isolate: bool = False,
+    memory: int | None = None,
+    executor: Any = None,
+    n_workers: int | None = None,
+    resources: Mapping[str, float] | None = None,
+    orphans: str = "retry",
     context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     confirm: int = 0,
     control_every: int = 15,
@@ -72,12 +78,26 @@ def optimize(
     stop
         ``boat.stop_when(regret=0.02, probability=0.95)``: end sooner, when the best run is surely good
         enough.
-    storage, name, random_seed, n_initial, acquisition, hedge, transform, robust
+    storage, name, random_seed, n_initial, acquisition, hedge, transform, robust, limits, feasibility
         As :class:`Study` takes them.
     timeout
         Seconds that one run may take; the run is then ended with everything it started.
     isolate
         Run each trial in a child process, which may crash without harm.
+    memory
+        Most bytes that one run of a callable may take, in a child process. A Command says its own.
+    executor
+        Where trials run: a ``concurrent.futures.Executor`` (threads, processes), or a ``distributed.Client``
+        (Dask). Several run at a time, and a new one is chosen whenever a worker is free, with those that run
+        taken into account. A trial whose worker dies is aborted and retried; a configuration that was lost
+        with its worker three times is a failure.
+    n_workers
+        How many trials run at a time; the executor's number of workers where it is not said. Without an
+        executor, threads of our own: right for a Command, and for callables with ``timeout`` or ``isolate``.
+    resources
+        Of a Dask cluster's workers, what one trial takes: ``{"machine": 1}``.
+    orphans
+        What becomes of trials whose process has ended before they did: ``"retry"`` or ``"fail"``.
     context
         The value of every context variable, or a function that returns them before each trial.
     confirm
@@ -85,7 +105,8 @@ def optimize(
     control_every
         Run the default again after every so many trials, as a control for drift; 0 for never.
     overlap
-        Let compilation run beside the first trials: right where trials are measured on another machine.
+        Let compilation run beside the first trials: right where trials are measured on another machine, and
+        always so with Dask.
     callbacks
         Called with the study and each finished trial.
     progress
@@ -112,11 +133,16 @@ def optimize(
     for option, value in {"isolate": isolate, "overlap": overlap, "progress": progress}.items():
         check_flag(f"{option}=", value)
     _check_callables(callbacks, context)
+    if orphans not in ORPHANS:
+        raise ModelError(f"orphans= is {expected_one_of(ORPHANS, orphans)}.")
     if not (stop is None or isinstance(stop, StopWhen)):
         raise ModelError(f"stop= is what boat.stop_when(regret=0.02, probability=0.95) gives; got {stop!r}.")
     if n_trials is None and budget is None:
         raise ModelError("say how long to tune: n_trials=20, budget='30min', or both.")
     limit = None if budget is None else seconds_of(budget)
+    check_seconds(timeout)
+    check_bytes("memory=", memory)
+    workers = workers_of(executor, n_workers, Job(run, timeout, isolate, memory), resources)
     study = Study(
         model,
         minimize=minimize,
@@ -129,14 +155,16 @@ def optimize(
         hedge=hedge,
         transform=transform,
         robust=robust,
+        limits=limits,
+        feasibility=feasibility,
     )
     if isinstance(run, Command):
         run.check_placeholders([*study.space.names, *study.space.contexts])
-    with open_progress(study, progress, n_trials, limit) as display:
-        loop = _Loop(study, run, timeout, isolate, context, list(callbacks), display)
-        stopped = loop.until(n_trials, limit, stop, control_every, overlap)
+    with open_progress(study, progress, n_trials, limit) as display, closing(workers):
+        session = Session(study, workers, context, list(callbacks), display, orphans)
+        stopped = session.until(n_trials, limit, stop, control_every, overlap or workers.remote)
         if confirm and stopped != INTERRUPTED:
-            loop.confirm(confirm)
+            session.confirm(confirm)
         display.close(stopped)
     return Result(study, stopped)
 
@@ -153,141 +181,6 @@ def _check_callables(callbacks: object, context: object) -> None:
             "context= is a dict with the value of every context variable, or a function that returns one; "
             f"got {context!r}."
         )
-
-
-INTERRUPTED = "interrupted"
-
-
-class _Ruling:
-    """A stopping rule on its way: after how many trials running it has held."""
-
-    def __init__(self, study: Study, rule: StopWhen | None) -> None:
-        self.study, self.rule, self.running, self.remark = study, rule, 0, ""
-
-    def holds(self) -> str | None:
-        """Return why to stop now, None where it is too early."""
-        rule, study = self.rule, self.study
-        if rule is None or not study.modelled_next or study.trials.running:
-            return None
-        try:
-            sure = study.probability_within(rule.regret, relative=rule.relative)
-        except ModelError as error:  # a negative objective is no reason to lose the session
-            self.rule, self.remark = None, f"; the stopping rule could not be used: {error}"
-            return None
-        self.running = self.running + 1 if sure >= rule.probability else 0
-        if self.running < RUNNING:
-            return None
-        target = rule.target(study.model.unit_of(study.goal.name))
-        return f"after {study.n_counted} trials: {100 * min(sure, 0.99):.0f} % sure to be {target}"
-
-
-class _Loop:
-    """One session of trials of a study."""
-
-    def __init__(
-        self,
-        study: Study,
-        run: Callable[[dict[str, Any]], Any],
-        timeout: float | None,
-        isolate: bool,
-        context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None,
-        callbacks: list[Callback],
-        progress: Display,
-    ) -> None:
-        self.study, self.run, self.timeout, self.isolate = study, run, timeout, isolate
-        self.context, self.callbacks, self.progress = context, callbacks, progress
-
-    def until(
-        self,
-        n_trials: int | None,
-        limit: float | None,
-        stop: StopWhen | None,
-        control_every: int,
-        overlap: bool,
-    ) -> str:
-        """Run trials until the count or the time is reached, or the rule holds; return why it stopped."""
-        ruling = _Ruling(self.study, stop)
-        began = time.monotonic()
-        for orphan in filter(orphaned, self.study.trials.running):
-            self.study.fail(orphan, "its process ended before it did", State.ABORTED)
-        compiling = threading.Thread(target=self.study.compile, daemon=True) if overlap else None
-        if compiling is not None:
-            compiling.start()
-        try:
-            while n_trials is None or self.study.n_counted < n_trials:
-                if limit is not None and time.monotonic() - began >= limit:
-                    return f"the time budget of {limit:.0f} s is spent"
-                if compiling is not None and self.study.modelled_next:
-                    compiling.join()
-                self.progress.status("choosing the next configuration")
-                self.trial(self.study.ask_one(context=self._context()))
-                if (verdict := ruling.holds()) is not None:
-                    return verdict
-                if (
-                    control_every
-                    and self.study.n_counted % control_every == 0
-                    and self.study.n_counted != n_trials
-                ):
-                    self.repeat(self.study.space.default, "control")
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        return f"{self.study.n_counted} trials were run{ruling.remark}"
-
-    def confirm(self, n: int) -> None:
-        """Run the best configuration and the default alternately, ``n`` times each."""
-        if self.study.quick_best() is None:
-            return
-        best = self.study.best.configuration
-        try:
-            for i in range(n):
-                for configuration in (best, self.study.space.default)[:: 1 if i % 2 else -1]:
-                    self.repeat(configuration, "confirm")
-        except KeyboardInterrupt:
-            return
-
-    def repeat(self, configuration: Mapping[str, Any], origin: str) -> None:
-        """Run a configuration once more, counted apart."""
-        context = self.study.space.validate_context(self._context())
-        self.trial(self.study.start(configuration, origin, None, context))
-
-    def trial(self, trial: Trial) -> None:
-        """Run one trial and tell the study what became of it."""
-        self.progress.status(f"running trial {trial.number}")
-        try:
-            given = trial.configuration | trial.context
-            outcome = run_callable(self.run, given, timeout=self.timeout, isolate=self.isolate)
-        except KeyboardInterrupt:
-            self.progress.trial(self.study.fail(trial, "interrupted from the keyboard", State.ABORTED))
-            raise
-        told = self._tell(trial, outcome)
-        self.progress.trial(told)
-        for callback in self.callbacks:
-            callback(self.study, told)
-
-    def _tell(self, trial: Trial, outcome: Outcome) -> Trial:
-        if outcome.state is not State.COMPLETE:
-            return self.study.fail(trial, outcome.reason or "no reason was given", outcome.state)
-        try:
-            return self.study.tell(trial, outcome.measurements)
-        except MeasurementError as error:
-            return self.study.fail(trial, str(error))
-
-    def _context(self) -> Mapping[str, Any] | None:
-        return self.context() if callable(self.context) else self.context
-
-
-def orphaned(trial: Trial) -> bool:
-    """Whether a running trial's process is gone; of one on another host nothing is known."""
-    host, _, process = (trial.host or "").rpartition(" ")
-    if host != platform.node() or not process.isdecimal():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

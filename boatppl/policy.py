@@ -1,17 +1,22 @@
 """What decides the next configuration: the default, then a design, then the posterior."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from boatppl.dag import generic_model
 from boatppl.evidence import OUTSIDE, Evidence, counted
-from boatppl.feasible import Feasibility
+from boatppl.feasible import CARE, SUCCESS, Feasibility, margin_model
 from boatppl.incumbent import summary
+from boatppl.limit import Limit
+from boatppl.limits import Limits
 from boatppl.predict import predictive
 from boatppl.propagate import Posterior, needed, prior
+from boatppl.retry import to_retry
 from boatppl.rivals import Rivals
 from boatppl.suggest import Runs, Score, suggest
 from boatppl.trial import State, Trial, Trials
@@ -30,30 +35,59 @@ class Choice:
 
 
 class Policy:
-    """Chooses by the log, the seed and the number of the trial alone: the same ones give the same choice."""
+    """Chooses by the log and the seed alone: the same ones give the same choice.
 
-    def __init__(self, rivals: Rivals, *, n_initial: int, acquisition: str, seed: int) -> None:
+    What was aborted counts for nothing but its own retry, so a study that was interrupted chooses as one that
+    was not.
+    """
+
+    def __init__(
+        self,
+        rivals: Rivals,
+        *,
+        n_initial: int,
+        acquisition: str,
+        seed: int,
+        limits: Sequence[Limit] = (),
+        feasibility: Any = None,
+    ) -> None:
         self.rivals, self.n_initial, self.acquisition, self.seed = rivals, n_initial, acquisition, seed
         self.goal = rivals.goal
         self.model = rivals.models[rivals.first]
         self.space = self.model.space
-        self._feasibility: Feasibility | None = None
+        self.limits = Limits(limits, self.model, seed)
+        margin = None if feasibility is None else margin_model(self.model, feasibility)
+        self._feasibility = None if margin is None else Feasibility(margin, seed)
+        self._believed = margin is not None  # the developer's margin says something before any failure
 
-    def choose(self, trials: Trials, known: Evidence, number: int, context: Mapping[str, Any]) -> Choice:
-        """Return the next configuration to run in a context.
+    def choose(self, trials: Trials, known: Evidence, context: Mapping[str, Any]) -> Choice:
+        """Return the next configuration to run in a context; first of all what was aborted is retried.
 
         Raises
         ------
         ModelError
             Where the objective, or a node that it depends on, has never been measured.
         """
+        again = to_retry(trials, context)
+        if again is not None:
+            said = {**(again.suggestion or {}), "retry_of": again.number}
+            return Choice(again.configuration, again.origin, said)
         if not was_run(self.space.default, trials):
             return Choice(self.space.default, "default", self._foretold(self.space.default, context))
         self._check_measured(trials, known)
+        number = len(kept(trials))
         if not self.modelled(trials, known):
             configuration = self._designed(trials, number)
             return Choice(configuration, "design", self._foretold(configuration, context))
-        return self._suggested(trials, known, number, context)
+        try:
+            return self._suggested(trials, known, number, context)
+        except ModelError:
+            raise
+        except Exception as error:  # the sampler has its own fallbacks; a study survives what they do not
+            why = f"{type(error).__name__}: {error}"
+            sentence = "no posterior for trial %d (%s): a point of the design is run instead"
+            logging.getLogger("boatppl").warning(sentence, trials.next_number, why)
+            return Choice(self._designed(trials, number), "design", {"fallback": why})
 
     def modelled(self, trials: Trials, known: Evidence) -> bool:
         """Whether the next suggestion comes from the posterior: the initial trials are there (or every
@@ -81,7 +115,8 @@ class Policy:
 
     def _designed(self, trials: Trials, number: int) -> dict[str, Any]:
         """The next point of the design that was not run."""
-        for n in (self.n_initial + len(trials) + 1, 4 * (self.n_initial + len(trials) + 1)):
+        enough = self.n_initial + number + 1
+        for n in (enough, 4 * enough):
             for configuration in self.space.design(n, self.seed):
                 if not was_run(configuration, trials):
                     return configuration
@@ -98,13 +133,14 @@ class Policy:
             measured=self._rows(known.eligible),
             pending=self._rows(trials.running),
             taken=self._rows(kept(trials)),
-            feasible=self.feasible(known),
+            feasible=self.feasible(known, context),
         )
         proposer = posteriors[names[draw]]
         found = suggest(proposer, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
         [configuration] = self.space.decode(found.unit[None])
         record = rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
         record |= {"proposed_by": names[draw], "evaluated": found.evaluated}
+        record |= self.limits.outlook(posteriors[rivals.first], known, found.unit, context)
         if found.repeated:
             record |= {"repeated": found.repeated, "among": found.among}
         return Choice(configuration, "suggested", record)
@@ -113,13 +149,24 @@ class Policy:
         rows = self.space.encode([t.configuration for t in trials if OUTSIDE not in t.marks])
         return rows.reshape(-1, self.space.dimension)
 
-    def feasible(self, known: Evidence) -> Score | None:
-        """The log probability that a run succeeds; None while none has failed."""
-        if not known.failed:
+    def feasible(self, known: Evidence, context: Mapping[str, Any], care: float = 1.0) -> Score | None:
+        """The log probability that a run succeeds (its weight is :data:`boatppl.feasible.CARE`) and that the
+        limits are kept (its weight is ``care``); None where nothing speaks against any configuration."""
+        scores: list[tuple[float, Score]] = []
+        if known.failed or self._believed:
+            if self._feasibility is None:
+                self._feasibility = Feasibility(generic_model(self.space, SUCCESS), self.seed)
+            scores.append((1.0, self._feasibility.learn(known.trials, known.failed)))
+        if self.limits.limits:
+            posterior = self.rivals.posterior(self.rivals.first, known.trials, known.objective)
+            scores.append((care, self.limits.score(posterior, known, context)))
+        if not scores:
             return None
-        if self._feasibility is None:
-            self._feasibility = Feasibility(self.space, self.seed)
-        return self._feasibility.learn(known.trials, known.failed)
+        return lambda unit: np.sum([weight * score(unit) for weight, score in scores], axis=0)
+
+    def safe(self, known: Evidence, context: Mapping[str, Any]) -> Score | None:
+        """As :meth:`feasible`, for what is recommended rather than tried: limits count in full."""
+        return self.feasible(known, context, care=CARE)
 
     def _check_measured(self, trials: Trials, known: Evidence) -> None:
         """Raise a ModelError where the objective, or a node that it depends on, has never been measured."""
@@ -127,13 +174,15 @@ class Policy:
         if counted(trials) < self.n_initial or not done:
             return
         seen = {name for trial in done for name in trial.measurements}
-        wanted = [name for name in needed(self.model, self.goal.name) if name in self.model.nodes]
-        missing = [name for name in wanted if name not in seen]
+        goals = [self.goal.name, *(limit.name for limit in self.limits.limits)]
+        wanted = [n for goal in goals for n in needed(self.model, goal) if n in self.model.nodes]
+        wanted += list(self.limits.elsewhere)
+        missing = [name for name in dict.fromkeys(wanted) if name not in seen]
         if missing:
             raise ModelError(
                 f"{listed(missing)}: never measured in {len(done)} runs, which returned "
-                f"{listed(sorted(seen))}. Every node that {self.goal.name!r} depends on must be measured: "
-                f"let the run return it, or make it a @boat.derived or @boat.shared quantity."
+                f"{listed(sorted(seen))}. Every node that {listed(map(repr, goals))} depends on must be "
+                f"measured: let the run return it, or make it a @boat.derived or @boat.shared quantity."
             )
 
 

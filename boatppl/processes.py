@@ -1,7 +1,8 @@
-"""Ending a process with everything it started, and saying how one ended."""
+"""Processes: which one this is, whether another still lives, ending one with everything it started."""
 
 import contextlib
 import os
+import platform
 import signal
 import time
 import uuid
@@ -10,6 +11,38 @@ from pathlib import Path
 
 GRACE_SECONDS = 1.0  # between TERM and KILL
 KILL_SECONDS = 0.9  # how long KILL is repeated, for what is forked meanwhile
+
+
+def identity() -> str:
+    """Return which process this is: ``machine number.start``.
+
+    Numbers are given out again, in a container even the same ones at once; the time at which a process
+    started (in the kernel's ticks) tells two of one number apart.
+    """
+    return f"{platform.node()} {os.getpid()}{_stat(os.getpid())[1]}"
+
+
+def is_gone(process: str | None) -> bool:
+    """Whether the process of an :func:`identity` has ended; of one on another machine nothing is known."""
+    machine, _, place = (process or "").rpartition(" ")
+    number, dot, start = place.partition(".")
+    if machine != platform.node() or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    state, born = _stat(int(number))
+    return state in ("Z", "X") or bool(start and born and born != f"{dot}{start}")
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    """The state of a process and when it started, ``.12345``; nothing where no /proc says it."""
+    # "pid (any name) state parent group session ...": the name may hold spaces and brackets
+    fields = _read(f"/proc/{pid}", "stat").decode(errors="replace").rpartition(")")[2].split()
+    return (fields[0], f".{fields[19]}") if len(fields) > 19 else ("", "")
 
 
 def new_mark() -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import platform
+import resource
 import select
 import signal
 import sys
@@ -16,19 +18,23 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from boatppl.command import Command, CommandError, TimedOut
+from boatppl.command import Command, CommandError, TimedOut, check_bytes, check_stop
 from boatppl.processes import check_seconds, end_tree, how_it_ended, new_mark, too_long
-from boatppl.trial import State, from_json, to_json
+from boatppl.trial import Aborted, State, from_json, to_json
 
-__all__ = ["Outcome", "run_callable"]
+__all__ = ["Outcome", "Record", "of_record", "record_of", "run_callable"]
 
 PR_SET_PDEATHSIG = 1
+INTERRUPTED = "interrupted"  # the state of a child's record that Ctrl-C ended
 _FORKING = threading.Lock()  # libraries that guard a fork refuse two at the same moment
 
 Run = Callable[[dict[str, Any]], Any]
+Record = dict[str, Any]  # an Outcome as plain values
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Outcome:
     """What became of one run.
 
     ``state`` is COMPLETE where the run returned (whether it measured the objective is not known here), else
-    FAILED or TIMED_OUT. ``measurements`` is what it returned, unchecked:
+    FAILED, TIMED_OUT or ABORTED. ``measurements`` is what it returned, unchecked:
     :func:`boatppl.trial.validate_measurements` is next.
     """
 
@@ -45,10 +51,19 @@ class Outcome:
     reason: str | None = None  # a sentence: why there is no result
     seconds: float = 0.0  # by the monotonic clock
     traceback: str | None = None
+    host: str | None = None  # the machine it ran on, where that may be another one
+    deaths: int = 0  # workers that ended under it
+    output: str | None = None  # the end of what a program said
 
 
 def run_callable(
-    run: Run, configuration: Mapping[str, Any], *, timeout: float | None = None, isolate: bool = False
+    run: Run,
+    configuration: Mapping[str, Any],
+    *,
+    timeout: float | None = None,
+    isolate: bool = False,
+    memory: int | None = None,
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Run one configuration and say what became of it.
 
@@ -63,11 +78,16 @@ def run_callable(
         ``parallel=True``) if this process has used them. A Command needs no fork.
     isolate
         Run in a child process without a time limit, too: a crash of the run is a failed trial.
+    memory
+        Most bytes that a callable may take beyond what this process has, in a child process
+        (``RLIMIT_AS``). A Command says its own.
+    stop
+        Set by another thread, it ends what runs in a child process, and the run is ABORTED.
 
     Returns
     -------
     Outcome
-        Exceptions, ``sys.exit`` and crashes are FAILED with a reason.
+        Exceptions, ``sys.exit`` and crashes are FAILED with a reason; :class:`boatppl.Aborted` is ABORTED.
 
     Raises
     ------
@@ -84,27 +104,38 @@ def run_callable(
     'ZeroDivisionError: division by zero'
     """
     check_seconds(timeout)
+    check_bytes("memory=", memory)
     start = time.monotonic()
     configuration = dict(configuration)
-    outcome: dict[str, Any]
+    outcome: Record
+    said: list[str] = []
     if isinstance(run, Command):
-        outcome = _call(lambda values: run.run(values, timeout=timeout), configuration)
-    elif timeout is not None or isolate:
-        outcome = _call_in_child(run, configuration, timeout)
+        program = partial(run.run, timeout=timeout, stop=stop, heard=said.append)
+        outcome = _call(program, configuration)
+    elif timeout is not None or isolate or memory is not None:
+        try:
+            outcome = _call_in_child(run, configuration, timeout, memory, stop)
+        except Aborted as error:
+            outcome = {"state": State.ABORTED, "reason": str(error)}
     else:
         outcome = _call(run, configuration)
-    return Outcome(**outcome, seconds=time.monotonic() - start)
+    output = said[0] if said and said[0].strip() else None
+    return Outcome(**outcome, seconds=time.monotonic() - start, output=output)
 
 
-def _call(run: Run, configuration: dict[str, Any]) -> dict[str, Any]:
+def _call(run: Run, configuration: dict[str, Any]) -> Record:
     """Call in this process; the fields of an Outcome."""
     try:
         return {"state": State.COMPLETE, "measurements": run(configuration)}
+    except Aborted as error:
+        return {"state": State.ABORTED, "reason": str(error) or "it raised Aborted"}
     except TimedOut as error:
         return {"state": State.TIMED_OUT, "reason": str(error)}
     except CommandError as error:
         return {"state": State.FAILED, "reason": str(error)}
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # pytest's failures and a thread's end are no Exceptions
         name = "it called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
         return {"state": State.FAILED, "reason": f"{name}: {error}", "traceback": traceback.format_exc()}
 
@@ -112,7 +143,13 @@ def _call(run: Run, configuration: dict[str, Any]) -> dict[str, Any]:
 # ---- a callable in a child process
 
 
-def _call_in_child(run: Run, configuration: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+def _call_in_child(
+    run: Run,
+    configuration: dict[str, Any],
+    timeout: float | None,
+    memory: int | None,
+    stop: threading.Event | None,
+) -> Record:
     """Fork, call there, read the outcome from a pipe; end the child and all it started in any case."""
     if not hasattr(os, "fork"):
         raise ValueError(
@@ -126,7 +163,7 @@ def _call_in_child(run: Run, configuration: dict[str, Any], timeout: float | Non
         child = os.fork()
     if child == 0:
         os.close(read)
-        _be_the_child(run, configuration, write, mark, parent)
+        _be_the_child(run, configuration, write, mark, parent, memory)
     os.close(write)
     status: list[int] = []
 
@@ -137,7 +174,7 @@ def _call_in_child(run: Run, configuration: dict[str, Any], timeout: float | Non
         return bool(status)
 
     try:
-        message, in_time = _read_message(read, ended, timeout)
+        message, in_time = _read_message(read, ended, timeout, stop)
     finally:
         os.close(read)
         end_tree(child, mark, ended)
@@ -148,13 +185,13 @@ def _call_in_child(run: Run, configuration: dict[str, Any], timeout: float | Non
     if message is None:
         how = how_it_ended(os.waitstatus_to_exitcode(status[0]))
         return {"state": State.FAILED, "reason": f"its process ended without a result: {how}"}
-    outcome: dict[str, Any] = from_json(json.loads(message))
-    if outcome["state"] == State.ABORTED:
-        raise KeyboardInterrupt
-    return outcome | {"state": State(outcome["state"])}
+    found = of_record(json.loads(message))
+    return {name: getattr(found, name) for name in ("state", "measurements", "reason", "traceback")}
 
 
-def _be_the_child(run: Run, configuration: dict[str, Any], pipe: int, mark: str, parent: int) -> None:
+def _be_the_child(
+    run: Run, configuration: dict[str, Any], pipe: int, mark: str, parent: int, memory: int | None
+) -> None:
     """Call, write the outcome to the pipe, and leave without running any of the parent's exit handlers."""
     code = 1
     try:
@@ -166,7 +203,10 @@ def _be_the_child(run: Run, configuration: dict[str, Any], pipe: int, mark: str,
                 return
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        message = json.dumps(_plain_outcome(run, configuration)).encode()
+        if memory is not None:
+            most = _address_space() + memory
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        message = json.dumps(record_of(lambda: Outcome(**_call(run, configuration)))).encode()
         _flush()
         with os.fdopen(pipe, "wb") as file:
             file.write(len(message).to_bytes(8) + message)
@@ -175,18 +215,43 @@ def _be_the_child(run: Run, configuration: dict[str, Any], pipe: int, mark: str,
         os._exit(code)
 
 
-def _plain_outcome(run: Run, configuration: dict[str, Any]) -> Any:
-    """The fields of an Outcome as plain values, for the pipe."""
+def record_of(call: Callable[[], Outcome]) -> Record:
+    """Make a call and give its outcome as plain values, which any process reads; :func:`of_record` reads
+    them."""
     try:
-        outcome = _call(run, configuration)
-        return to_json({**outcome, "state": str(outcome["state"])})
+        outcome = call()
     except KeyboardInterrupt:
-        return {"state": "aborted"}
+        return {"state": INTERRUPTED}
+    said = {field.name: getattr(outcome, field.name) for field in fields(Outcome)}
+    said |= {"state": str(outcome.state), "host": platform.node()}
+    try:
+        record: Record = to_json(said)
     except TypeError as error:
-        return {"state": "failed", "reason": f"what the run returned cannot be measured: {error}"}
+        why = f"what the run returned cannot be measured: {error}"
+        record = said | {"state": str(State.FAILED), "measurements": None, "reason": why}
+    return record
 
 
-def _read_message(pipe: int, ended: Callable[[], bool], timeout: float | None) -> tuple[bytes | None, bool]:
+def of_record(record: Record) -> Outcome:
+    """Give the outcome that :func:`record_of` described. Raises KeyboardInterrupt where Ctrl-C ended it."""
+    if record["state"] == INTERRUPTED:
+        raise KeyboardInterrupt
+    known = from_json(record)
+    return Outcome(**{**known, "state": State(record["state"])})
+
+
+def _address_space() -> int:
+    """Bytes of address space of this process."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 0
+    return pages * resource.getpagesize()
+
+
+def _read_message(
+    pipe: int, ended: Callable[[], bool], timeout: float | None, stop: threading.Event | None
+) -> tuple[bytes | None, bool]:
     """Read one message, its length in front; and whether it, or the process's end, came in time.
 
     The length, and not the pipe's end, says that it is whole: what the run left behind may hold the pipe
@@ -195,6 +260,7 @@ def _read_message(pipe: int, ended: Callable[[], bool], timeout: float | None) -
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     received, is_open = b"", True
     while True:
+        check_stop(stop)
         over = ended()  # asked before the last look into the pipe: then what is there is all there is
         wait = 0.0 if over else max(0.0, min(0.2, deadline - time.monotonic()))
         ready, _, _ = select.select([pipe] if is_open else [], [], [], wait if is_open else min(wait, 0.01))

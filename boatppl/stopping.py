@@ -1,12 +1,18 @@
-"""When to stop: as soon as the best run is surely good enough."""
+"""When to stop: as soon as the best run is surely good enough.
+
+The rule must hold after two trials running: one lucky posterior is no proof. How sure one was is noted with
+the trial that is chosen next, so the rule is a function of the log, and a resumed study stops where an
+uninterrupted one would.
+"""
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
+from boatppl.evidence import APART
 from boatppl.text import shown
+from boatppl.trial import State, Trials
 from boatppl.words import ModelError, check_flag
-
-RUNNING = 2  # trials in a row after which the rule must hold: one lucky posterior is no proof
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,20 @@ class StopWhen:
         if self.relative:
             return f"within {shown(100 * self.regret, 3)} % of the best"
         return f"within {shown(self.regret, 3)}{f' {unit}' if unit else ''} of the best"
+
+    def note(self, sure: float) -> dict[str, Any]:
+        """Return what is kept with the next trial: how sure one was when it was chosen."""
+        return {"sure": {"regret": self.regret, "relative": self.relative, "probability": sure}}
+
+    def held(self, trials: Trials) -> bool:
+        """Whether the rule held when the last of the finished trials was chosen."""
+        for trial in reversed(list(trials.finished)):
+            if trial.origin not in APART and trial.state is not State.ABORTED:
+                known = (trial.suggestion or {}).get("sure", {})
+                return known == self.note(known.get("probability", 0.0))["sure"] and (
+                    known["probability"] >= self.probability
+                )
+        return False
 
 
 def stop_when(regret: float = 0.02, probability: float = 0.95, *, relative: bool = True) -> StopWhen:

@@ -16,6 +16,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import threading
 import weakref
@@ -28,10 +29,10 @@ from typing import Any, Self
 from boatppl.trial import Trial, Trials
 from boatppl.words import listed
 
-__all__ = ["SessionRecord", "Storage", "StorageError", "StudyRecord", "open_storage"]
+__all__ = ["SessionRecord", "Storage", "StorageError", "StudyRecord", "Taken", "open_storage"]
 
 APPLICATION_ID = 0x424F4154  # "BOAT" in SQLite's header, so that `file` and other programs can tell
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 60.0  # how long to wait for another process's transaction; each takes milliseconds
 FROM_BACKUP = "Take the file from a backup, or start a study of another name."
 
@@ -88,7 +89,21 @@ CREATE TABLE sessions (
     PRIMARY KEY (study, number)
 ) STRICT;
 """
-MIGRATIONS = {1: SESSIONS}  # version -> what makes the next one of it
+# What came with version 3: what the programs of trials said.
+OUTPUTS = """
+CREATE TABLE outputs (
+    study TEXT NOT NULL REFERENCES studies (name),
+    number INTEGER NOT NULL,
+    output TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (study, number)
+) STRICT;
+"""
+MIGRATIONS = {1: SESSIONS, 2: OUTPUTS}  # version -> what makes the next one of it
+NETWORK = (
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs",
+    "fuse.glusterfs",
+)  # fmt: skip
 # Each holds one field of Trial.to_record() as JSON.
 COLUMNS = (
     "configuration", "context", "state", "measurements", "reason", "origin", "suggestion", "seed", "started",
@@ -98,6 +113,10 @@ COLUMNS = (
 
 class StorageError(RuntimeError):
     """A study's file cannot be used, or contradicts what is to be written. Says which, and the remedy."""
+
+
+class Taken(StorageError):
+    """Another process has logged a trial of the same configuration a moment before."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +186,7 @@ class Storage:
         self._process = os.getpid()
         if self.path is not None:
             _refuse_what_is_no_file(self.path)
+            _refuse_network(self.path.parent.resolve() / self.path.name)
             if not self.path.exists():
                 _create(self.path)
         with _sentences(self.path, "be opened"):
@@ -313,7 +333,7 @@ class Storage:
 
     # ---- trials
 
-    def append(self, study: str, trial: Trial) -> Trial:
+    def append(self, study: str, trial: Trial, *, unless_taken: bool = False) -> Trial:
         """Log a new trial, running or finished, and give it back as logged.
 
         Its number is the next free one of the study, ``trial.number`` or a higher one: another process may
@@ -323,15 +343,26 @@ class Storage:
         ------
         StorageError
             When it cannot be written.
+        Taken
+            With ``unless_taken``, when a trial from ``trial.number`` on has the same configuration and
+            context: it was logged by another process after this one was chosen.
         """
         with self._transaction("write") as connection:
             self._study(connection, study)
             (last,) = connection.execute(
                 "SELECT max(number) FROM trials WHERE study = ?", (study,)
             ).fetchone()
-            number = trial.number if last is None else max(trial.number, last + 1)
+            asked = trial.number
+            number = asked if last is None else max(asked, last + 1)
             trial = trial if trial.number == number else replace(trial, number=number)
             values = _row(study, trial)
+            if unless_taken and number > asked:
+                same = "study = ? AND number >= ? AND configuration = ? AND context = ?"
+                found = connection.execute(
+                    f"SELECT number FROM trials WHERE {same}", (study, asked, *values[2:4])
+                ).fetchone()
+                if found is not None:
+                    raise Taken(f"{self._where}: trial {found['number']} has this configuration already.")
             connection.execute(f"INSERT INTO trials VALUES ({', '.join('?' * len(values))})", values)
         return trial
 
@@ -377,6 +408,30 @@ class Storage:
             self._study(connection, study)
             rows = connection.execute("SELECT * FROM trials WHERE study = ?", (study,)).fetchall()
         return Trials(self._from_row(row) for row in rows)
+
+    def keep_output(self, study: str, number: int, output: str) -> None:
+        """Keep what the program of a trial said."""
+        values = (study, number, output.encode(errors="replace").decode())
+        with self._transaction("write") as connection:
+            self._study(connection, study)
+            connection.execute(
+                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", (*values, _digest(*values))
+            )
+
+    def outputs(self, study: str) -> dict[int, str]:
+        """Return what the programs of the trials said, by number; trials without a program have none."""
+        with self._transaction("read") as connection:
+            self._study(connection, study)
+            rows = connection.execute(
+                "SELECT * FROM outputs WHERE study = ? ORDER BY number", (study,)
+            ).fetchall()
+        for row in rows:
+            if row["digest"] != _digest(*tuple(row)[:-1]):
+                raise StorageError(
+                    f"{self._where}: the output of trial {row['number']} of study {study!r} is damaged (its "
+                    f"digest does not fit). {FROM_BACKUP}"
+                )
+        return {row["number"]: row["output"] for row in rows}
 
     # ---- inside
 
@@ -489,7 +544,7 @@ def _connect(address: str, **options: Any) -> sqlite3.Connection:
 
 def _lay_out(connection: sqlite3.Connection) -> None:
     marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-    connection.executescript(f"{marks} {SCHEMA} {SESSIONS}")
+    connection.executescript(f"{marks} {SCHEMA} {SESSIONS} {OUTPUTS}")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -515,6 +570,34 @@ def _refuse_what_is_no_file(path: Path) -> None:
         raise StorageError(f"{path} cannot be made: the folder {path.parent} does not exist. Make it first.")
     if path.exists() and not path.is_file():
         raise StorageError(f"{path} is no regular file; expected one, or a name that is free.")
+
+
+def _refuse_network(path: Path) -> None:
+    """Refuse a file that other machines may have open: the write-ahead log is shared through memory."""
+    kind = network_file_system(path, _mounts())
+    if kind is not None:
+        raise StorageError(
+            f"{path} is on a network file system ({kind}), where SQLite cannot keep its promises. Choose a "
+            "place on a disk of this machine, and copy the file when nothing has it open."
+        )
+
+
+def network_file_system(path: Path, mounts: str) -> str | None:
+    """Return the kind of network file system that a path is on, by the lines of ``/proc/self/mountinfo``."""
+    kinds = {}
+    for line in mounts.splitlines():
+        place, _, rest = line.partition(" - ")
+        if len(fields := place.split(" ")) > 4 and rest:
+            kinds[re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4])] = rest.split(" ")[0]
+    found = next((kinds[str(folder)] for folder in path.parents if str(folder) in kinds), None)
+    return found if found in NETWORK else None
+
+
+def _mounts() -> str:
+    try:
+        return Path("/proc/self/mountinfo").read_text()
+    except OSError:  # no Linux: nothing is known
+        return ""
 
 
 def _create(path: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from boatppl.fingerprint import described
 from boatppl.html.study import as_html
 from boatppl.incumbent import Best
 from boatppl.infer import LONG, SHORT, Chains
+from boatppl.limit import Limit
 from boatppl.log import Log
+from boatppl.node import Node
 from boatppl.policy import Policy
 from boatppl.predict import intervention, predictive
 from boatppl.propagate import Posterior
@@ -24,7 +27,7 @@ from boatppl.recommend import Recommendation, recommend
 from boatppl.regret import prospect
 from boatppl.rivals import Rivals, check_goal, rivals_of
 from boatppl.space import Space
-from boatppl.storage import Storage, open_storage
+from boatppl.storage import Storage, Taken, open_storage
 from boatppl.suggest import ACQUISITIONS, Goal
 from boatppl.table import unused_rows
 from boatppl.trial import MeasurementError, State, Trial, Trials
@@ -58,6 +61,11 @@ class Study:
     transform, robust
         Of the objective where ``model`` is a space alone, as :func:`boatppl.node` takes them: ``"log"`` for a
         quantity that varies by factors. A model says them in its nodes.
+    limits
+        Bounds on what is measured: ``[boat.limit("memory_mb", upper=800)]``.
+    feasibility
+        A :func:`boatppl.node` that is above 0 where a run succeeds (:func:`boatppl.feasible.margin_model`);
+        without it, where runs fail is learned by a generic model.
 
     Raises
     ------
@@ -81,6 +89,8 @@ class Study:
         hedge: bool = True,
         transform: str | None = None,
         robust: bool = False,
+        limits: Sequence[Limit] = (),
+        feasibility: Node | None = None,
     ) -> None:
         self.goal = _goal(minimize, maximize)
         if acquisition not in ACQUISITIONS:
@@ -105,13 +115,14 @@ class Study:
         self.storage.open_study(
             name, objective=self.goal.name, direction=direction, space=self.space.fingerprint()
         )
-        self.random_seed = _seed(self.storage, name, random_seed)
+        self.random_seed = seed = _seed(self.storage, name, random_seed)
         if n_initial is not None:
             check_count("n_initial", n_initial, least=0)
         n_initial = default_n_initial(self.model, self.generic) if n_initial is None else n_initial
-        self.rivals = Rivals(rivals.models, self.goal, self.random_seed)
-        self.policy = Policy(self.rivals, n_initial=n_initial, acquisition=acquisition, seed=self.random_seed)
-        self.log = Log(self.storage, name, self.space, self.rivals.shapes, described(rivals.models))
+        self.rivals = Rivals(rivals.models, self.goal, seed)
+        given: dict[str, Any] = {"limits": limits, "feasibility": feasibility}
+        self.policy = Policy(self.rivals, n_initial=n_initial, acquisition=acquisition, seed=seed, **given)
+        self.log = Log(self.storage, name, self.space, self.rivals.shapes, described(rivals.models), seed)
         self._known: tuple[Trials, Evidence] | None = None
         if self.log.changed:
             logging.getLogger("boatppl").warning("%s", self.log.resumption())
@@ -139,12 +150,18 @@ class Study:
             return [self.ask_one(context=context) for _ in range(n)]
         return self.ask_one(context=context)
 
-    def ask_one(self, *, context: Mapping[str, Any] | None = None) -> Trial:
-        """Return the next trial to run, as :meth:`ask` does without a count."""
+    def ask_one(
+        self, *, context: Mapping[str, Any] | None = None, note: Mapping[str, Any] | None = None
+    ) -> Trial:
+        """Return the next trial to run, as :meth:`ask` does without a count; ``note`` is kept with what is
+        known of its choice."""
         known = self.space.validate_context(context)
-        self.log.refresh()
-        choice = self.policy.choose(self.trials, self.evidence(), self.trials.next_number, known)
-        return self.start(choice.configuration, choice.origin, choice.suggestion, known)
+        while True:
+            self.log.refresh()
+            choice = self.policy.choose(self.trials, self.evidence(), known)
+            said = {**(choice.suggestion or {}), **(note or {})} or None
+            with suppress(Taken):  # by another process, a moment before: choose again, with that one pending
+                return self.start(choice.configuration, choice.origin, said, known, unless_taken=True)
 
     def start(
         self,
@@ -152,11 +169,12 @@ class Study:
         origin: str,
         suggestion: dict[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
+        *,
+        unless_taken: bool = False,
     ) -> Trial:
-        """Store a RUNNING trial of a chosen configuration and return it."""
-        return self.log.start(
-            configuration, context or {}, origin=origin, suggestion=suggestion, seed=self.random_seed
-        )
+        """Store a RUNNING trial of a chosen configuration and return it (:meth:`boatppl.log.Log.start`)."""
+        said: dict[str, Any] = {"origin": origin, "suggestion": suggestion}
+        return self.log.start(configuration, context or {}, **said, unless_taken=unless_taken)
 
     def tell(
         self,
@@ -195,16 +213,18 @@ class Study:
             context = self.space.validate_context({**trial.context, **context})
         return self.log.finish(trial.finish(state, values, context=context, marks=marks))
 
-    def fail(self, trial: Trial, reason: str, state: State = State.FAILED) -> Trial:
-        """Store that a trial's run failed, and why."""
-        return self.log.finish(self.log.asked(trial).finish(state, {}, reason=reason))
+    def fail(
+        self, trial: Trial, reason: str, state: State = State.FAILED, *, marks: Sequence[str] = ()
+    ) -> Trial:
+        """Store that a trial's run failed, and why: an ABORTED one is retried, others are learned from."""
+        return self.log.finish(self.log.asked(trial).finish(state, {}, reason=reason, marks=marks))
 
     # -- what is known
 
     def evidence(self) -> Evidence:
         """Return the trials that the models learn from, the measured objectives, and the failures."""
         if self._known is None or self._known[0] is not self.trials:
-            self._known = self.trials, evidence(self.model, self.goal, self.trials)
+            self._known = self.trials, evidence(self.model, self.goal, self.trials, self.policy.limits.limits)
         return self._known[1]
 
     def objective_of(self, trial: Trial) -> float | None:
@@ -316,7 +336,7 @@ class Study:
         of the best, which values are as good, which parameters do not matter.
         """
         known, where = self._where(context)
-        return recommend(self.rivals, known, where, regret, self.policy.feasible(known))
+        return recommend(self.rivals, known, where, regret, self.policy.safe(known, where))
 
     def probability_within(
         self, regret: float = 0.02, *, relative: bool = True, context: Mapping[str, Any] | None = None
@@ -337,7 +357,7 @@ class Study:
                 f"{self.goal.name} was measured as {least:g}. Give it in the objective's unit, with "
                 "relative=False."
             )
-        seen = prospect(self.rivals, known, where, self.policy.feasible(known))
+        seen = prospect(self.rivals, known, where, self.policy.safe(known, where))
         return seen.within(seen.incumbent, regret, relative)
 
     def _where(self, context: Mapping[str, Any] | None) -> tuple[Evidence, Mapping[str, Any]]:
@@ -376,7 +396,8 @@ class Study:
         """Say which measurements could not be used, and why: ``27 of 30 rows of p99 unused: gc_pause
         missing``."""
         known = self.evidence()
-        return [*unused_trials(self.model, self.trials, known), *unused_rows(self.model, known.trials)]
+        left = [*unused_trials(self.model, self.trials, known), *unused_rows(self.model, known.trials)]
+        return [*self.policy.limits.broken(known), *left]
 
     def __repr__(self) -> str:
         direction = "maximize" if self.goal.maximize else "minimize"

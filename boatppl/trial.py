@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 from boatppl.html.trial import as_html
 from boatppl.words import listed, nearest
 
-__all__ = ["MeasurementError", "State", "Trial", "Trials", "from_json", "to_json", "validate_measurements"]
+__all__ = [
+    "Aborted", "MeasurementError", "State", "Trial", "Trials", "from_json", "to_json",
+    "validate_measurements",
+]  # fmt: skip
 
 Measurement = float | NDArray[np.float64]  # () or the shape of the node's dims
 Record = dict[str, Any]  # what json.dumps(allow_nan=False) takes
@@ -32,6 +35,12 @@ class MeasurementError(ValueError):
     """What a run returned cannot be a measurement. The sentence names the node and the remedy."""
 
 
+class Aborted(Exception):
+    """Raise it in a run that came to nothing through no fault of its configuration: a network that is down, a
+    test machine that somebody else uses. The trial is aborted, nothing is learned from it, and it is retried.
+    """
+
+
 class State(StrEnum):
     """Where a trial stands. Everything but RUNNING is final."""
 
@@ -39,7 +48,7 @@ class State(StrEnum):
     COMPLETE = "complete"  # every node was measured
     PARTIAL = "partial"  # some nodes were measured, others were not
     FAILED = "failed"  # the run raised, or returned what is no measurement
-    ABORTED = "aborted"  # given up from outside: Ctrl-C, or the process died
+    ABORTED = "aborted"  # no fault of the configuration (Ctrl-C, a dead process or worker): it is retried
     TIMED_OUT = "timed out"  # ended by its time limit
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "boatppl"
 FLOORS = (
-    "space trial words text html",
+    "space trial words text html limit",
     "residual node transform source wiring structure priors unknowns rows",
     "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree",
     "acquisition search suggest incumbent feasible hedge rivals explain evidence policy fingerprint regret "
-    "recommend stopping",
-    "validate diagnose storage processes launch command runner log study progress result optimize",
+    "recommend stopping retry limits",
+    "validate diagnose storage processes launch command runner log study progress result workers session "
+    "optimize",
     "check plots integrations",
     "__init__ __main__",  # the doors, which may open onto every floor
 )

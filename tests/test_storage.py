@@ -12,6 +12,7 @@ import shutil
 import signal
 import sqlite3
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -19,14 +20,25 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 
+import boatppl as boat
 from boatppl.__main__ import main
-from boatppl.storage import APPLICATION_ID, SCHEMA_VERSION, Storage, StorageError, open_storage
+from boatppl.storage import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    Storage,
+    StorageError,
+    Taken,
+    network_file_system,
+    open_storage,
+)
 from boatppl.trial import State, Trial, Trials
 from tests.test_trial import TRIALS
 
@@ -463,6 +475,49 @@ def test_a_place_that_takes_no_files():
         open_storage("/proc/study.db")
 
 
+MOUNTS = """22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+40 27 0:50 / /mnt/my\\040results rw shared:2 - nfs4 server:/export rw,vers=4.2
+41 40 0:51 / /mnt/my\\040results/fast rw - tmpfs tmpfs rw
+42 27 0:52 / /home/me/cloud rw - fuse.sshfs me@far:/ rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("/mnt/my results/a/study.db", "nfs4"),
+        ("/mnt/my results/fast/study.db", None),
+        ("/mnt/my results too/study.db", None),
+        ("/home/me/cloud/study.db", "fuse.sshfs"),
+        ("/home/me/study.db", None),
+    ],
+)
+def test_a_network_file_system_is_known_by_its_mount(place, kind):
+    assert network_file_system(Path(place), MOUNTS) == kind
+
+
+def test_a_store_on_a_network_file_system_is_refused(path, monkeypatch):
+    monkeypatch.setattr(
+        "boatppl.storage._mounts", lambda: f"1 0 0:1 / {path.parent} rw - cifs //server/x rw\n"
+    )
+    with pytest.raises(StorageError, match=r"is on a network file system \(cifs\).*a disk of this machine"):
+        open_storage(path)
+    assert not path.exists()
+
+
+def test_a_configuration_that_was_taken_a_moment_before_is_refused(storage):
+    storage.append("s", a_trial(0))
+    other = Trial(0, {"young_mb": 1, "gc": "g1"})
+    assert storage.append("s", other, unless_taken=True).number == 1
+    with pytest.raises(Taken, match="trial 1 has this configuration already"):
+        storage.append("s", other, unless_taken=True)
+    later = Trial(2, other.configuration)  # chosen when it was known
+    assert storage.append("s", later, unless_taken=True).number == 2
+    elsewhere = Trial(0, other.configuration, {"load": 3.0})
+    assert storage.append("s", elsewhere, unless_taken=True).number == 3
+
+
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_read_only_study_is_refused(path, what):
     trials = filled(path)
@@ -530,6 +585,65 @@ def test_the_command_line_looks_and_changes_nothing(path, capsys):
     assert path.read_bytes() == before
 
 
+MODEL = boat.DAGModel(
+    boat.Space(young_mb=boat.Integer(1, 2000, log=True)), [boat.generic("p99", ["young_mb"], transform="log")]
+)
+
+
+@pytest.mark.parametrize(("kind", "read"), [("netcdf", az.from_netcdf), ("zarr", az.from_zarr)])
+def test_the_command_line_writes_what_arviz_reads(path, tmp_path, capsys, kind, read):
+    trials, before = filled(path, n_trials=3), path.read_bytes()
+    out = tmp_path / f"out.{kind}"
+    assert main([kind, str(path), str(out)]) == 0
+    tree = read(out)
+    assert list(tree["observed_data"]["trial"].values) == [0, 1, 2, 3]
+    told = [trial.measurements["p99"] for trial in trials.finished]
+    np.testing.assert_array_equal(tree["observed_data"]["p99"].values, [*told, np.nan])
+    given = [trial.configuration["young_mb"] for trial in trials]
+    assert list(tree["constant_data"]["young_mb"].values) == given
+    assert list(tree["constant_data"]["state"].values) == ["complete"] * 3 + ["running"]
+    assert tree.attrs["minimize"] == "p99"
+    assert main([kind, str(path), str(out)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert not [file.name for file in tmp_path.iterdir() if file.name.endswith(".new")]
+
+
+def test_the_command_line_writes_the_posterior_of_a_model(tmp_path, capsys, monkeypatch):
+    path, out = tmp_path / "tuned.db", tmp_path / "out.nc"
+    study = boat.Study(MODEL, minimize="p99", storage=path, hedge=False, random_seed=1)
+    for young_mb in (2, 8, 32, 128, 512):
+        study.tell({"young_mb": young_mb}, 20.0 + young_mb**0.5)
+    study.storage.close()
+    before = path.read_bytes()
+    monkeypatch.setitem(sys.modules, "the_model", SimpleNamespace(model=MODEL, other=3))
+    assert main(["netcdf", str(path), str(out), "--model", "the_model:model"]) == 0
+    tree = az.from_netcdf(out)
+    assert tree["p99"]["posterior"].sizes["chain"] == 4
+    assert list(tree["p99"]["observed_data"]["trial"].values) == [0, 1, 2, 3, 4]
+    assert path.read_bytes() == before
+    capsys.readouterr()
+    for named, sentence in [
+        ("the_model:other", "int; expected a boat.DAGModel"),
+        ("no_such:model", "--model is"),
+    ]:
+        assert main(["netcdf", str(path), str(tmp_path / "no.nc"), "--model", named]) == 1
+        assert sentence in capsys.readouterr().err
+
+
+def test_what_a_program_said_is_kept_with_its_trial(path, capsys):
+    trials = filled(path, n_trials=2)
+    with open_storage(path) as storage:
+        storage.keep_output("s", 1, "starting\nout of memory \udcff\n")
+        assert storage.outputs("s") == {1: "starting\nout of memory ?\n"}
+        assert storage.trials("s") == trials
+    assert main(["output", str(path)]) == 0
+    assert capsys.readouterr().out == "=== s, trial 1 ===\nstarting\nout of memory ?\n\n"
+    edit(path, "UPDATE outputs SET output = 'all is well'")
+    assert main(["check", str(path)]) == 1
+    assert "the output of trial 1 of study 's' is damaged" in capsys.readouterr().err
+
+
 def test_the_command_line_says_what_is_wrong(path, capsys):
     assert main(["list", str(path)]) == 1
     assert "does not exist" in capsys.readouterr().err
@@ -563,6 +677,7 @@ def test_a_file_of_the_first_schema_is_migrated_and_reads_back_as_it_was_written
         assert trials[0].configuration["x"] == 0.5
         assert storage.get_setting("old", "random_seed") == 3
         assert storage.sessions("old") == []
+        assert storage.outputs("old") == {}
         assert storage.begin_session("old", "here 1", "m", {"a": 1}).number == 0
     with open_storage(path) as storage:  # again, with nothing left to do
         assert [session.model for session in storage.sessions("old")] == ["m"]

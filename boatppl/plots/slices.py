@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from boatppl.feasible import Feasibility
 from boatppl.plots.canvas import (
     BLUE,
     COLOURMAP,
@@ -296,7 +295,7 @@ def expected_improvement(
     """Return the expected improvement ``(configuration,)`` on the objective's transformed scale.
 
     As the study's next suggestion would have it: over each draw's own incumbent, pending trials respected,
-    less where runs are expected to fail.
+    less where runs are expected to fail or to break a limit.
     """
     study, posterior = seen.study, seen.posterior(rival)
     seed, space = study.random_seed, seen.space
@@ -307,9 +306,8 @@ def expected_improvement(
     luck = posterior.luck([seed, 1])
     known = contenders(posterior, seen.goal, run, luck, dict(seen.context))
     score = Improvement(posterior, seen.goal, known, pending, seed, contexts)(unit)
-    if seen.known.failed:
-        score = score + Feasibility(space, seed).learn(seen.trials, seen.known.failed)(unit)
-    return np.exp(score)
+    feasible = study.policy.feasible(seen.known, contexts)
+    return np.exp(score if feasible is None else score + feasible(unit))
 
 
 def plot_acquisition(

@@ -1,0 +1,388 @@
+"""What a study survives: ``python -m benchmarks.chaos`` kills, damages and abuses it, and counts.
+
+Five parts, with the promise of each:
+
+- ``kills``: a tuner is ended by ``kill -9`` at random moments of ask, fit, run and tell. No acknowledged
+  trial is lost, the store always opens, and the suggestions are those of a study that was never killed.
+- ``stores``: a study file is cut, or has one bit turned. It opens with the very log, or is refused in a
+  sentence.
+- ``processes``: many processes tune one study, and are killed. No trial is lost, none is made twice.
+- ``objectives``: runs that hang, crash, flood and lie. Each study ends with all its trials, and nothing of
+  them is left running.
+- ``strings``: hostile text as a parameter's value reaches a program's arguments unchanged.
+
+Figures are printed and kept in ``benchmarks/results/chaos.md`` (``--results`` names another folder).
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import boatppl as boat
+from benchmarks.figures import Figure, markdown_table
+from benchmarks.machine import described, load
+from benchmarks.pathological import GOOD, OBJECTIVES, left_behind
+from boatppl.policy import Choice
+from boatppl.retry import to_retry
+from boatppl.session import resolve_orphans
+from boatppl.storage import StorageError, open_storage
+
+RESULTS = Path(__file__).parent / "results"
+SPACE = boat.Space(x=boat.Float(0, 1, default=0.9), y=boat.Integer(1, 8, default=8))
+N_TRIALS = 10  # of each study that is killed: four of the design, six by the posterior
+SEED = 1
+
+
+def loss(configuration: dict[str, Any]) -> float:
+    """The system of the killed studies: a bowl with noise that depends on the configuration alone."""
+    x, y = configuration["x"], configuration["y"]
+    return float(1 + (x - 0.3) ** 2 + 0.1 * abs(y - 3) + 0.01 * np.sin(1e4 * x))
+
+
+# -- children that tell what they do over a pipe
+
+
+@contextlib.contextmanager
+def child(work: Callable[[Callable[[str], None]], None]) -> Iterator[tuple[int, int]]:
+    """Run ``work(say)`` in a forked process; gives its number and the end of the pipe to read from."""
+    read, write = os.pipe()
+    number = os.fork()
+    if number == 0:
+        code = 1
+        try:
+            os.close(read)
+            work(lambda line: os.write(write, f"{line}\n".encode()) and None)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(write)
+    try:
+        yield number, read
+    finally:
+        os.close(read)
+
+
+def lines(read: int) -> list[str]:
+    """All that a child said, once it has ended."""
+    parts = []
+    while chunk := os.read(read, 1 << 16):
+        parts.append(chunk)
+    text = b"".join(parts).decode()
+    return text[: text.rfind("\n") + 1].splitlines()  # it may have been killed in the middle of a line
+
+
+# -- kill -9
+
+
+class Killed:
+    """A study that is tuned by one process after the other, each of them killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "study.db"
+        self.compiled = boat.Study(SPACE, minimize="loss", random_seed=SEED).rivals.inference
+        for inference in self.compiled.values():
+            inference.compile()  # once, here: the children have only their fits to do
+
+    def tune(self, name: str, say: Callable[[str], None], path: Path | None) -> None:
+        """Tune to the end, saying what is done before and after it is done."""
+        say("open")
+        study = boat.Study(SPACE, minimize="loss", storage=path, name=name, random_seed=SEED)
+        study.rivals.inference = self.compiled
+        resolve_orphans(study)
+        while study.n_counted < N_TRIALS:
+            say("ask")
+            trial = study.ask_one()
+            say(f"run {trial.number}")
+            value = loss(trial.configuration)
+            time.sleep(0.005)
+            say(f"tell {trial.number}")
+            study.tell(trial, value)
+            say(f"told {trial.number} {value!r}")
+        say("done " + json.dumps([t.configuration for t in study.trials if t.state is boat.State.COMPLETE]))
+
+    def uninterrupted(self) -> str:
+        """What a study says at its end that nobody killed."""
+        with child(lambda say: self.tune("whole", say, None)) as (number, read):
+            said = lines(read)
+            os.waitpid(number, 0)
+        return said[-1]
+
+
+def kills(folder: Path, n: int, seed: int = 0) -> list[Figure]:
+    """Kill a tuner ``n`` times; studies that come to their end are followed by another one."""
+    rng, killed = random.Random(seed), Killed(folder)
+    whole = killed.uninterrupted()
+    acknowledged: dict[tuple[str, int], float] = {}
+    moments: Counter[str] = Counter()
+    lost = unreadable = different = left = done = 0
+    while moments.total() < n:
+        name = f"study {done}"
+        with child(lambda say, name=name: killed.tune(name, say, killed.path)) as (number, read):
+            time.sleep(rng.uniform(0, 0.35))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+            said = lines(read)
+            status = os.waitpid(number, 0)[1]
+        told = [line.split() for line in said if line.startswith("told")]
+        acknowledged |= {(name, int(place)): float(value) for _, place, value in told}
+        if os.WIFSIGNALED(status):
+            moments[said[-1].split()[0] if said else "start"] += 1
+        try:
+            found = _logs(killed.path)
+        except StorageError:
+            unreadable += 1
+            continue
+        values = {(record, t.number): t.measurements.get("loss") for record, ts in found.items() for t in ts}
+        lost += sum(values.get(key) != value for key, value in acknowledged.items())
+        if said and said[-1].startswith("done"):
+            different += said[-1] != whole
+            left += len(found[name].running)
+            done += 1
+    print(f"  killed at: {dict(moments)}; {done} studies came to their end", flush=True)
+    note = f"{n} kills at {', '.join(f'{k} {v}' for k, v in moments.most_common())}"
+    return [
+        Figure("kill -9", f"acknowledged trials lost of {len(acknowledged)}", 0, lost, "", note),
+        Figure("kill -9", f"stores that did not open in {n} times", 0, unreadable, ""),
+        Figure("kill -9", f"orphans left in {done} finished studies", 0, left, ""),
+        Figure("kill -9", f"finished studies of {done} with other suggestions", 0, different, ""),
+    ]
+
+
+def _logs(path: Path) -> dict[str, boat.Trials]:
+    """Every study's trials, from a file that may not be there yet."""
+    if not path.exists():
+        return {}
+    with open_storage(path) as storage:
+        return {record.name: storage.trials(record.name) for record in storage.studies()}
+
+
+# -- damaged files
+
+
+def stores(folder: Path, n: int, seed: int = 0) -> list[Figure]:
+    """Cut a file at half of ``n`` offsets, turn a bit at the others, and open it."""
+    rng, path, bent = random.Random(seed), folder / "whole.db", folder / "bent.db"
+    study = boat.Study(SPACE, minimize="loss", storage=path, random_seed=SEED, n_initial=100)
+    for _ in range(30):
+        trial = study.ask()
+        study.tell(trial, loss(trial.configuration))
+    trials = study.trials
+    study.storage.close()
+    content, verdicts = path.read_bytes(), Counter[str]()
+    for case in range(n):
+        offset = rng.randrange(len(content))
+        turned = bytes([content[offset] ^ 1 << rng.randrange(8)])
+        damaged = content[:offset] if case % 2 else content[:offset] + turned + content[offset + 1 :]
+        bent.write_bytes(damaged)
+        try:
+            with open_storage(bent) as storage:
+                verdicts["right" if storage.trials("study") == trials else "wrong"] += 1
+        except StorageError:
+            verdicts["refused"] += 1
+        except Exception as error:
+            verdicts[f"{type(error).__name__}"] += 1
+    bad = n - verdicts["right"] - verdicts["refused"]
+    note = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    return [Figure("damaged files", f"of {n} read wrongly or without a sentence", 0, bad, "", note)]
+
+
+# -- many processes
+
+
+def _next_of_row(study: boat.Study) -> dict[str, Any]:
+    """What to run next: a function of the log, so that processes that ask at once want the same."""
+    number = sum(trial.state is not boat.State.ABORTED for trial in study.trials)
+    return {"x": float((number * 0.6180339887498949) % 1.0), "y": 1 + number % 8}
+
+
+def processes(folder: Path, n: int, n_trials: int, n_kills: int, seed: int = 0) -> list[Figure]:
+    """``n`` processes make ``n_trials`` each on one file; some are killed and begin again."""
+    rng, path = random.Random(seed), folder / "shared.db"
+    boat.Study(SPACE, minimize="loss", storage=path, random_seed=SEED).storage.close()
+
+    def work(say: Callable[[str], None], wanted: int) -> None:
+        study = boat.Study(SPACE, minimize="loss", storage=path, random_seed=SEED)
+
+        def quick(trials: boat.Trials, known: Any, context: Any) -> Choice:
+            again = to_retry(trials, context)
+            return Choice(_next_of_row(study) if again is None else again.configuration, "design")
+
+        study.policy.choose = quick  # type: ignore[method-assign]
+        for done in range(wanted):
+            resolve_orphans(study)
+            trial = study.ask_one()
+            time.sleep(0.002)
+            study.tell(trial, loss(trial.configuration))
+            say(f"{trial.number} {done}")
+
+    wanted, said, kills_left = [n_trials] * n, list[str](), n_kills
+    running: dict[int, tuple[int, int]] = {}  # process -> (place, pipe)
+    with contextlib.ExitStack() as stack:
+
+        def begin(place: int) -> None:
+            number, read = stack.enter_context(child(lambda say: work(say, wanted[place])))
+            running[number] = place, read
+
+        for place in range(n):
+            begin(place)
+        while running:
+            if kills_left and rng.random() < 0.5:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rng.choice(list(running)), signal.SIGKILL)
+                kills_left -= 1
+            number, status = os.waitpid(-1, os.WNOHANG)
+            if not number:
+                time.sleep(0.05)
+                continue
+            place, read = running.pop(number)
+            heard = lines(read)
+            said += heard
+            wanted[place] -= len(heard)
+            if status and wanted[place]:
+                begin(place)
+    return _counted(path, said, n, n_kills)
+
+
+def _counted(path: Path, said: Sequence[str], n: int, n_kills: int) -> list[Figure]:
+    told = [int(line.split()[0]) for line in said]
+    study = boat.Study(SPACE, minimize="loss", storage=path, random_seed=SEED)
+    resolve_orphans(study)
+    complete = [t for t in study.trials if t.state is boat.State.COMPLETE]
+    twice = len(complete) - len({tuple(t.configuration.values()) for t in complete})
+    lost = len(set(told) - {t.number for t in complete})
+    what = f"{n} processes, {n_kills} kills, {len(complete)} trials"
+    return [
+        Figure("one file, many processes", f"{what}: acknowledged and lost", 0, lost, ""),
+        Figure("one file, many processes", f"{what}: numbers given twice", 0, len(told) - len(set(told)), ""),
+        Figure("one file, many processes", f"{what}: configurations run twice", 0, twice, ""),
+        Figure("one file, many processes", f"{what}: orphans left", 0, len(study.trials.running), ""),
+    ]
+
+
+# -- bad objectives
+
+
+def objectives(folder: Path, times: int = 3, limit: float = 0.5) -> list[Figure]:
+    """Tune every pathological objective: good at the default, then bad ``times`` times."""
+    n = 1 + times
+    stopped, left = list[str](), list[str]()
+    slowest = 0.0
+    for name, bad in OBJECTIVES.items():
+
+        def run(configuration: dict[str, Any], bad: Any = bad) -> Any:
+            return GOOD if configuration == SPACE.default else bad(configuration)
+
+        began = time.monotonic()
+        options = {"timeout": limit, "memory": 2**30, "n_initial": n, "progress": False, "random_seed": SEED}
+        try:
+            result = boat.optimize(run, SPACE, minimize="loss", n_trials=n, control_every=0, **options)
+        except Exception as error:
+            stopped.append(f"{name}: {type(error).__name__}")
+            continue
+        slowest = max(slowest, (time.monotonic() - began) / n)
+        states = list(result.trials["state"])
+        if len(states) != n or states[0] != "complete":
+            stopped.append(f"{name}: {states}")
+        left += [name] if left_behind() else []
+    many = len(OBJECTIVES)
+    return [
+        Figure("bad objectives", f"of {many} that stopped a study", 0, len(stopped), "", "; ".join(stopped)),
+        Figure("bad objectives", f"of {many} that left a process behind", 0, len(left), "", "; ".join(left)),
+        Figure("bad objectives", f"the slowest trial, limited to {limit:g} s", limit + 2, slowest, "s"),
+    ]
+
+
+# -- hostile strings
+
+SPICES = (
+    "'", '"', "`", "$(reboot)", ";", "&&", "|", ">", "\\", "\n", "\t", " ", "--help", "-rf", "{x}", "{{x}}",
+    "%s", "%n", "*", "?", "~", "#", "!", "\x1b[2J", "\u202e", "\ufeff", "é", "日本", "🚤", "$HOME", "..",
+    "=",
+)  # fmt: skip
+
+
+def strings(folder: Path, n: int, seed: int = 0, at_once: int = 100) -> list[Figure]:
+    """Give hostile texts as values to a program that says what it was given."""
+    rng, wrong = random.Random(seed), 0
+    program = "import sys, json; print(json.dumps({'said': [a.encode().hex() for a in sys.argv[1:]]}))"
+    names = [f"p{i}" for i in range(at_once)]
+    command = boat.Command([sys.executable, "-S", "-c", program, *(f"{{{name}}}" for name in names)])
+    for _ in range(-(-n // at_once)):
+        values = {name: _hostile(rng) for name in names}
+        said = command(values)["said"]
+        wrong += sum(bytes.fromhex(a).decode() != b for a, b in zip(said, values.values(), strict=True))
+    return [Figure("hostile strings", f"of {n} that reached argv changed", 0, wrong, "")]
+
+
+def _hostile(rng: random.Random) -> str:
+    letters = [chr(c) for c in (rng.randrange(1, 0xD800), rng.randrange(0xE000, 0x110000))]
+    return "".join(rng.choice([*SPICES, *letters]) for _ in range(rng.randrange(12)))
+
+
+# -- the whole
+
+
+def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
+    """Run the parts that are asked for."""
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "kills": lambda: kills(folder, options.kills, options.seed),
+        "stores": lambda: stores(folder, options.offsets, options.seed),
+        "processes": lambda: processes(
+            folder, options.processes, options.trials, options.process_kills, options.seed
+        ),
+        "objectives": lambda: objectives(folder, options.times),
+        "strings": lambda: strings(folder, options.strings, options.seed),
+    }
+    for name in options.only or parts:
+        began = time.monotonic()
+        yield from parts[name]()
+        print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, keep; the exit code is 1 where a promise was not kept."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--offsets", type=int, default=200)
+    parser.add_argument("--processes", type=int, default=16)
+    parser.add_argument("--trials", type=int, default=50, help="of each process")
+    parser.add_argument("--process-kills", type=int, default=40)
+    parser.add_argument("--times", type=int, default=3, help="runs of each bad objective")
+    parser.add_argument("--strings", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--only", nargs="*", choices=["kills", "stores", "processes", "objectives", "strings"]
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options, about, figures = parser.parse_args(arguments), described(), []
+    with tempfile.TemporaryDirectory() as folder:
+        for figure in measure(options, Path(folder)):
+            figures.append(figure)
+            print(
+                f"{figure.promise}: {figure.what}: {figure.found_text} ({figure.promised_text})", flush=True
+            )
+    about["load after"] = load()
+    rows = [[f.promise, f.what, f.promised_text, f.found_text, f.kept, f.note] for f in figures]
+    table = markdown_table(["", "counted", "promised", "found", "kept", "note"], rows)
+    where = "\n".join(f"- {name}: {value}" for name, value in about.items())
+    options.results.mkdir(parents=True, exist_ok=True)
+    title = "# What a study survives\n\nMade by `python -m benchmarks.chaos"
+    asked = " ".join(sys.argv[1:] if arguments is None else arguments)
+    (options.results / "chaos.md").write_text(f"{title} {asked}`.\n\n{table}\n\n{where}\n")
+    return int(any(figure.kept == "no" for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""A session of trials: ask, run, tell, until the budget is spent; one trial at a time or several."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from boatppl.evidence import APART
+from boatppl.processes import identity, is_gone
+from boatppl.progress import Display
+from boatppl.retry import LOST, LOST_TIMES, is_to_blame
+from boatppl.runner import Outcome
+from boatppl.stopping import StopWhen
+from boatppl.storage import StorageError
+from boatppl.study import Study
+from boatppl.trial import MeasurementError, State, Trial
+from boatppl.words import ModelError, expected_one_of, listed
+from boatppl.workers import Here, NoMoreWorkers, Pool
+
+Callback = Callable[[Study, Trial], None]
+GivenContext = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
+
+INTERRUPTED = "interrupted"
+ORPHANS = ("retry", "fail")
+ABORTED_RUNNING = 3  # aborted trials of every worker in a row that end a session
+
+
+class Session:
+    """One session of trials of a study, on workers that run them."""
+
+    def __init__(
+        self,
+        study: Study,
+        workers: Here | Pool,
+        context: GivenContext,
+        callbacks: Sequence[Callback],
+        progress: Display,
+        orphans: str = "retry",
+    ) -> None:
+        self.study, self.workers, self.context = study, workers, context
+        self.callbacks, self.progress, self.orphans = callbacks, progress, orphans
+        self.aborted: list[str | None] = []  # why the last trials were aborted, one after the other
+
+    # -- the search
+
+    def until(
+        self,
+        n_trials: int | None,
+        limit: float | None,
+        rule: StopWhen | None,
+        control_every: int,
+        overlap: bool,
+    ) -> str:
+        """Run trials until the count or the time is reached, or the rule holds; return why it stopped."""
+        ruling, began, why = Ruling(self.study, rule), time.monotonic(), None
+        if overlap:
+            threading.Thread(target=self.study.compile, daemon=True).start()
+        try:
+            while True:
+                resolve_orphans(self.study, self.orphans)
+                why = why or self._hopeless() or self._late(began, limit) or ruling.holds()
+                while why is None and self._free:
+                    if self._control_due(control_every, n_trials):
+                        why = self._submit(self.repetition(self.study.space.default, "control"))
+                    elif self._wanted(n_trials) and (why := self._late(began, limit)) is None:
+                        self.progress.status("choosing the next configuration")
+                        context = given(self.context)
+                        why = self._submit(self.study.ask_one(context=context, note=ruling.note))
+                    else:
+                        break
+                if not self.workers.running:
+                    return why or f"{self.study.n_counted} trials were run{ruling.remark}"
+                self._next()
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            self._abandon()
+
+    def confirm(self, n: int) -> None:
+        """Run the best configuration and the default alternately, ``n`` times each."""
+        if self.study.quick_best() is None:
+            return
+        best = self.study.best.configuration
+        try:
+            for i in range(n):
+                for configuration in (best, self.study.space.default)[:: 1 if i % 2 else -1]:
+                    if self._submit(self.repetition(configuration, "confirm")) is None:
+                        self._next()
+        except KeyboardInterrupt:
+            return
+        finally:
+            self._abandon()
+
+    def repetition(self, configuration: Mapping[str, Any], origin: str) -> Trial:
+        """Return a trial of a configuration once more, counted apart."""
+        context = self.study.space.validate_context(given(self.context))
+        return self.study.start(configuration, origin, None, context)
+
+    # -- what may start
+
+    @property
+    def _free(self) -> bool:
+        return len(self.workers.running) < self.workers.capacity
+
+    def _wanted(self, n_trials: int | None) -> bool:
+        """Whether a trial more is wanted, with those that run: here, or in another living process."""
+        if n_trials is None:
+            return True
+        mine = [trial.number for trial in self.workers.running]
+        running = [t for t in self.study.trials.running if t.origin not in APART]
+        elsewhere = [t for t in running if t.host != identity() and not is_gone(t.host)]
+        ours = [t for t in running if t.number in mine]
+        return self.study.n_counted + len(ours) + len(elsewhere) < n_trials
+
+    def _control_due(self, every: int, n_trials: int | None) -> bool:
+        """Whether the default is to be run again now; none comes after the last trial."""
+        done = self.study.n_counted
+        if not every or not done or done % every or done == n_trials:
+            return False
+        counted = [t.number for t in self.study.trials.finished if t.state is not State.ABORTED]
+        kept = [t for t in self.study.trials if t.state is not State.ABORTED]
+        last = max(number for number in counted if self.study.trials[number].origin not in APART)
+        return not any(t.origin == "control" and t.number > last for t in kept)
+
+    def _late(self, began: float, limit: float | None) -> str | None:
+        if limit is None or time.monotonic() - began < limit:
+            return None
+        return f"the time budget of {limit:.0f} s is spent"
+
+    def _hopeless(self) -> str | None:
+        """Why it makes no sense to go on: nothing but aborted trials."""
+        if len(self.aborted) < ABORTED_RUNNING * self.workers.capacity:
+            return None
+        return f"{len(self.aborted)} trials in a row were aborted, the last one because {self.aborted[-1]}"
+
+    # -- running and telling
+
+    def _submit(self, trial: Trial) -> str | None:
+        """Start a trial; return why none can be started any more."""
+        try:
+            self.workers.submit(trial, careful="retry_of" in (trial.suggestion or {}))
+        except NoMoreWorkers as error:
+            self.progress.trial(self.study.fail(trial, str(error), State.ABORTED))
+            return str(error)
+        numbers = sorted(running.number for running in self.workers.running)
+        self.progress.status(f"running trial{'s' if len(numbers) > 1 else ''} {listed(map(str, numbers))}")
+        return None
+
+    def _next(self) -> None:
+        """Wait for an outcome and tell the study."""
+        trial, outcome = self.workers.next()
+        told = self._tell(trial, outcome)
+        self.aborted = [*self.aborted, told.reason] if told.state is State.ABORTED else []
+        self.progress.trial(told)
+        for callback in self.callbacks:
+            callback(self.study, told)
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> Trial:
+        why = outcome.reason or "no reason was given"
+        if outcome.output is not None:
+            self.study.storage.keep_output(self.study.name, trial.number, outcome.output)
+        trial = replace(trial, host=outcome.host or trial.host)
+        if outcome.deaths:
+            return lose(self.study, trial, why, outcome.deaths)
+        if outcome.state is not State.COMPLETE:
+            return self.study.fail(trial, why, outcome.state)
+        try:
+            return self.study.tell(trial, outcome.measurements)
+        except MeasurementError as error:
+            return self.study.fail(trial, str(error))
+
+    def _abandon(self) -> None:
+        """Give up what is still running: Ctrl-C, or an exception of somebody's callback."""
+        for trial in self.workers.abandon():
+            self.progress.trial(self.study.fail(trial, "interrupted from the keyboard", State.ABORTED))
+
+
+class Ruling:
+    """A stopping rule on its way."""
+
+    def __init__(self, study: Study, rule: StopWhen | None) -> None:
+        self.study, self.rule, self.remark = study, rule, ""
+        self.note: dict[str, Any] = {}
+
+    def holds(self) -> str | None:
+        """Return why to stop now, None where it is too early; ``note`` is to be kept with the next trial."""
+        rule, study = self.rule, self.study
+        self.note = {}
+        if rule is None or not study.modelled_next:
+            return None
+        try:
+            sure = study.probability_within(rule.regret, relative=rule.relative)
+        except ModelError as error:  # a negative objective is no reason to lose the session
+            self.rule, self.remark = None, f"; the stopping rule could not be used: {error}"
+            return None
+        self.note = rule.note(sure)
+        if sure < rule.probability or not rule.held(study.trials):
+            return None
+        target = rule.target(study.model.unit_of(study.goal.name))
+        return f"after {study.n_counted} trials: {100 * min(sure, 0.99):.0f} % sure to be {target}"
+
+
+def given(context: GivenContext) -> Mapping[str, Any] | None:
+    """Return the context of a trial that starts now."""
+    return context() if callable(context) else context
+
+
+def resolve_orphans(study: Study, policy: str = "retry") -> list[Trial]:
+    """Finish the trials whose process ended before they did; return them.
+
+    :func:`optimize` does so as it goes; call it where trials are asked for and told by processes of your own.
+    A living process keeps its trials, however long they take; of one on another machine nothing is known. A
+    result that comes late all the same is kept, as a trial of its own.
+
+    Parameters
+    ----------
+    study
+        The study, in a file that processes of this machine share.
+    policy
+        ``"retry"``: they are aborted and asked for again, three times at most. ``"fail"``: their
+        configuration is to blame.
+
+    Examples
+    --------
+    >>> import boatppl as boat
+    >>> study = boat.Study(boat.Space(x=boat.Float(0, 1)), minimize="loss")
+    >>> trial = study.ask()
+    >>> boat.resolve_orphans(study)  # this process lives
+    []
+    """
+    if policy not in ORPHANS:
+        raise ModelError(f"policy= is {expected_one_of(ORPHANS, policy)}.")
+    found = []
+    for trial in study.trials.running:
+        if is_gone(trial.host):
+            try:
+                found.append(lose(study, trial, "its process ended before it did", 1, fail=policy == "fail"))
+            except StorageError:  # another process was faster, and did it in another way
+                study.log.refresh()
+    return found
+
+
+def lose(study: Study, trial: Trial, reason: str, deaths: int, *, fail: bool = False) -> Trial:
+    """Store that a trial was lost with its process or worker: aborted, and failed where its configuration is
+    to blame."""
+    if fail:
+        return study.fail(trial, reason, marks=[LOST])
+    if is_to_blame(trial, study.trials, deaths):
+        return study.fail(trial, f"{reason}; so it was {LOST_TIMES} times", marks=[LOST])
+    return study.fail(trial, reason, State.ABORTED, marks=[LOST])

@@ -1,0 +1,128 @@
+"""The Optuna sampler: Optuna's own conformance suite, and what a model adds."""
+
+import numpy as np
+import pymc as pm
+import pytest
+
+import boatppl as boat
+
+optuna = pytest.importorskip("optuna")
+
+from optuna.testing import pytest_samplers as suite  # noqa: E402
+
+from boatppl.integrations.optuna import BoatSampler, distributions  # noqa: E402
+
+SPACE = boat.Space(
+    x=boat.Float(1, 20, log=True, default=2.0),
+    y=boat.Integer(0, 10, default=8),
+    mode=boat.Categorical(("slow", "fast")),
+)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class Conforming(suite.BasicSamplerTestCase, suite.RelativeSamplerTestCase, suite.SingleOnlySamplerTestCase):
+    """Optuna's suite; a design alone is quick, and the posterior has a test of its own."""
+
+    n_initial: int | None = 30
+
+    @pytest.fixture
+    def sampler(self):
+        return lambda: BoatSampler(seed=0, n_initial=self.n_initial)
+
+
+class TestConformance(Conforming):
+    pass
+
+
+@pytest.mark.nightly
+class TestConformanceOfThePosterior(Conforming):
+    n_initial = 2
+
+
+def cost(trial):
+    x, y = trial.suggest_float("x", 1, 20, log=True), trial.suggest_int("y", 0, 10)
+    fast = trial.suggest_categorical("mode", ["slow", "fast"]) == "fast"
+    trial.set_user_attr("rate", 30 / x)
+    trial.set_user_attr("comment", "no node")
+    return 30 / x + 0.5 * x + abs(y - 3) + 2 * (not fast)
+
+
+@pytest.fixture(scope="module")
+def model():
+    @boat.node(transform="log")
+    def rate(x):
+        load = pm.LogNormal("load", 3, 1)
+        return load / x
+
+    @boat.node(unit="ms", transform="log")
+    def latency(rate, x, y, mode):
+        slope = pm.LogNormal("slope", 0, 1)
+        return rate + slope * x
+
+    return boat.DAGModel(SPACE, [rate, latency])
+
+
+def test_a_model_learns_from_user_attributes_and_finds_the_optimum(model):
+    sampler = BoatSampler(model, objective="latency", seed=1)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(cost, n_trials=14)
+    assert study.best_value < 1.1 * 2 * np.sqrt(15)
+    (mirror,) = sampler._mirrors.values()
+    assert [set(t.measurements) for t in mirror.study.trials.finished] == [{"rate", "latency"}] * 13
+    assert study.trials[0].params == SPACE.default
+    assert len({tuple(trial.params.items()) for trial in study.trials}) == 14
+
+
+def test_without_a_model_it_is_a_generic_tuner_in_either_direction():
+    study = optuna.create_study(direction="maximize", sampler=BoatSampler(seed=0))
+    study.optimize(lambda trial: -((trial.suggest_float("any name", -5, 5) - 1.5) ** 2), n_trials=12)
+    assert study.best_value > -0.05
+
+
+def test_failures_are_learned_pruned_trials_are_not_and_pending_ones_are_known():
+    sampler = BoatSampler(SPACE, seed=0, n_initial=30)
+    study = optuna.create_study(sampler=sampler)
+    asked = [study.ask(distributions(SPACE)) for _ in range(4)]
+    assert len({tuple(trial.params.items()) for trial in asked}) == 4
+    study.tell(asked[0], 3.0)
+    study.tell(asked[1], state=optuna.trial.TrialState.FAIL)
+    study.tell(asked[2], state=optuna.trial.TrialState.PRUNED)
+    study.ask(distributions(SPACE))
+    (mirror,) = sampler._mirrors.values()
+    assert [str(trial.state) for trial in mirror.study.trials] == [
+        "complete", "failed", "partial", "running", "running",
+    ]  # fmt: skip
+    assert len(mirror.study.evidence().failed) == 1
+
+
+def test_trials_of_another_sampler_are_learned_from(model):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    study.optimize(cost, n_trials=6)
+    study.sampler = BoatSampler(model, objective="latency", seed=0)
+    study.optimize(cost, n_trials=2)
+    (mirror,) = study.sampler._mirrors.values()
+    assert [trial.origin for trial in mirror.study.trials] == ["told"] * 6 + ["default", "suggested"]
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda model: BoatSampler(model), "objective='p99'"),
+        (lambda model: BoatSampler(3), "takes a boat.DAGModel or boat.Space; got 3"),
+        (
+            lambda model: BoatSampler(boat.Space(share=boat.Simplex(3, dim="m"))),
+            "no distribution for the Simplex",
+        ),
+        (
+            lambda model: BoatSampler(boat.Space(x=boat.Float(0, 1), l=boat.Context(0, 1))),
+            "no contexts.* has l",
+        ),
+    ],
+)
+def test_what_the_sampler_cannot_do_is_a_sentence(model, make, sentence):
+    with pytest.raises(boat.ModelError, match=sentence):
+        make(model)
