@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from boatppl.graph import DAG
-from boatppl.propagate import Luck, Posterior, needed
+from boatppl.propagate import Luck, NodeStep, Posterior, needed
 from boatppl.rows import assemble
 from boatppl.transform import Transform
 from boatppl.words import ModelError, listed, nearest
@@ -51,12 +51,16 @@ def predictive(
     held = do or {}
     if noise:
         runs = posterior.luck_of_runs(np.random.default_rng([seed, 21]), len(unit))
-        return _one_pass(posterior, unit, contexts, names, seed, runs, held)[1]
+        return _one_pass(posterior, unit, contexts, names, seed, runs, held, {})[1]
     total: Draws = {}
-    noisy = [name for name in names if name in model.nodes and name != target and name not in held]
+    noisy = {name for name in names if name in model.nodes and name != target and name not in held}
+    # What no parent's noise reaches is the same in every replicate.
+    steady: dict[str, NodeStep | None] = {
+        name: None for name in names if not noisy & {*needed(model, name)} - {name}
+    }
     replicates = posterior.strata([seed, 22], REPLICATES if noisy else 1)
     for luck in replicates:
-        free, _ = _one_pass(posterior, unit, contexts, names, seed, luck, held)
+        free, _ = _one_pass(posterior, unit, contexts, names, seed, luck, held, steady)
         total = {name: total.get(name, 0.0) + value / len(replicates) for name, value in free.items()}
     transforms = posterior.transforms
     found = {name: transforms.get(name, Transform()).inverse(value) for name, value in total.items()}
@@ -104,13 +108,16 @@ def _one_pass(
     seed: int,
     luck: Luck,
     held: Mapping[str, np.ndarray],
+    steady: dict[str, NodeStep | None],
 ) -> tuple[Draws, Draws]:
-    """Return noise-free values (transformed scale) and measured values (natural unit) of one pass."""
+    """Return noise-free values (transformed scale) and measured values (natural unit) of one pass.
+
+    ``steady`` has the names of nodes that are the same in every pass, and keeps their steps from the first.
+    """
     model = posterior.model
-    rng = np.random.default_rng([seed, 23])  # of the residuals: the same in every replicate
     values = dict(model.inputs(unit, contexts))
     free, seen = {}, {}
-    for name in names:
+    for place, name in enumerate(names):
         if name in held:
             value = np.broadcast_to(held[name], (posterior.draws, len(unit), *np.shape(held[name])))
             values[name] = seen[name] = value
@@ -121,12 +128,30 @@ def _one_pass(
             value = np.broadcast_to(value, (posterior.draws, len(unit), *value.shape[2:]))
             values[name] = free[name] = seen[name] = value
             continue
-        step, draws = posterior.step(name, values, unit, contexts), posterior.nodes[name]
-        sampled, normals = step.mean, rng.normal(size=step.mean.shape)
-        if draws.residual is not None and step.mean.shape[1] <= JOINT:
-            sampled = step.parametric + draws.residual.sample(step.Z, normals)
-        elif draws.residual is not None:
-            sampled = step.mean + np.sqrt(step.variance) * normals
-        values[name] = seen[name] = posterior.measured(name, step.known(sampled), luck, len(unit))
-        free[name] = assemble(sampled, len(unit), draws.graph.node.over, model.sizes)
+        step = steady.get(name)
+        if step is None:
+            step = _sampled(posterior, name, values, unit, contexts, [seed, 23, place])
+        if name in steady:
+            steady[name] = step
+        values[name] = seen[name] = posterior.measured(name, step, luck, len(unit))
+        free[name] = assemble(step.mean, len(unit), posterior.nodes[name].graph.node.over, model.sizes)
     return free, seen
+
+
+def _sampled(
+    posterior: Posterior,
+    name: str,
+    values: Mapping[str, np.ndarray],
+    unit: np.ndarray,
+    contexts: Mapping[str, Any],
+    seed: Sequence[int],
+) -> NodeStep:
+    """Return one node's step, its residual sampled: the same seed gives the same in every replicate."""
+    step, residual = posterior.formula(name, values, unit, contexts), posterior.nodes[name].residual
+    if residual is None:
+        return step
+    normals = np.random.default_rng(seed).normal(size=step.mean.shape)
+    if step.mean.shape[1] <= JOINT:
+        return step.known(step.parametric + residual.sample(step.Z, normals))
+    shift, variance = residual.predict(step.Z)
+    return step.known(step.parametric + shift + np.sqrt(variance) * normals)

@@ -192,6 +192,20 @@ class Posterior:
         contexts: Mapping[str, np.ndarray],
     ) -> NodeStep:
         """Compute one node at some configurations given the values of its parents."""
+        step, residual = self.formula(name, values, unit, contexts), self.nodes[name].residual
+        if residual is None:
+            return step
+        shift, variance = residual.predict(step.Z)
+        return replace(step, mean=step.parametric + shift, variance=variance)
+
+    def formula(
+        self,
+        name: str,
+        values: Mapping[str, np.ndarray],
+        unit: np.ndarray,
+        contexts: Mapping[str, np.ndarray],
+    ) -> NodeStep:
+        """Compute one node as :meth:`step` does, without its residual."""
         draws, model = self.nodes[name], self.model
         graph, over = draws.graph, draws.graph.node.over
         rows = every_row(len(unit), over, model.sizes)
@@ -199,10 +213,7 @@ class Posterior:
         mean, noise = graph.evaluator(draws.variables, wires, rows.elements, len(rows))
         mean, noise = (np.broadcast_to(array, (self.draws, len(rows))) for array in (mean, noise))
         Z = residual_features(model, graph, values, unit, contexts, self.transforms, rows)
-        if draws.residual is None:
-            return NodeStep(rows, wires, Z, mean, mean, np.zeros_like(mean), noise)
-        shift, variance = draws.residual.predict(Z)
-        return NodeStep(rows, wires, Z, mean, mean + shift, variance, noise)
+        return NodeStep(rows, wires, Z, mean, mean, np.zeros_like(mean), noise)
 
     @property
     def transforms(self) -> dict[str, Transform]:
@@ -238,12 +249,12 @@ class Posterior:
             if name in model.derived:
                 values[name] = model.evaluate_derived(name, values)
                 continue
-            step, draws = self.step(name, values, unit, contexts), self.nodes[name]
-            mean = step.mean
+            step, draws = self.formula(name, values, unit, contexts), self.nodes[name]
+            mean = step.parametric
             normals = rng.normal(size=mean.shape)
             if draws.residual is not None:
                 sampled, extended = draws.residual.extend(step.Z, normals)
-                mean = step.parametric + sampled
+                mean = mean + sampled
                 nodes[name] = replace(draws, residual=extended)
             if name == target:
                 return mean, replace(self, nodes=nodes)

@@ -1,5 +1,8 @@
 """Conditionals: against the textbook's dense formulas, and the laws of conditioning and sampling."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -140,6 +143,47 @@ def test_extension_interpolates_and_is_what_conditioning_on_its_values_gives(row
         np.testing.assert_allclose(a, b, atol=2e-4)  # the nuggets differ: JITTER against EXTENSION_JITTER
 
 
+def test_an_extended_conditional_shares_the_root_and_has_the_right_slopes():
+    rng = np.random.default_rng(12)
+    start = Conditional.from_data(0, **setting(7))
+    _, middle = start.extend(rng.random((5, 3)), rng.normal(size=(DRAWS, 5)))
+    _, last = middle.extend(rng.random((4, 3)), rng.normal(size=(DRAWS, 4)))
+    assert last.root is start.root
+    assert (last.rows, last.observed) == (16, 7)
+    Zs, d_mean, d_variance = rng.random((DRAWS, 6, 3)), *rng.normal(size=(2, DRAWS, 6))
+    direction, step = rng.normal(size=Zs.shape), 1e-6
+    totals = []
+    for sign in (1, -1):
+        mean, variance = last.predict(Zs + sign * step * direction)
+        totals.append(np.sum(d_mean * mean + d_variance * variance))
+    slope = np.sum(last.pullback(Zs, d_mean, d_variance) * direction)
+    np.testing.assert_allclose(slope, (totals[0] - totals[1]) / (2 * step), rtol=1e-5)
+    some = np.array([2, 0])
+    for whole, part in zip(last.predict(Zs), last.take(some).predict(Zs[some]), strict=True):
+        np.testing.assert_array_equal(whole[some], part)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from /proc")
+def test_large_roots_go_back_to_the_system():
+    """200 rows under 100 draws are 16 MB, and a suggestion makes several of them."""
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    rng = np.random.default_rng(13)
+    at = setting(200, draws=100)
+    Conditional.from_data(0, **at)
+    before = resident()
+    known = [Conditional.from_data(0, **at) for _ in range(4)]
+    beside = [one.extend(rng.random((12, 3)), rng.normal(size=(100, 12)))[1] for one in known]
+    held = resident() - before
+    assert 64 < held < 90  # the extended ones have 2 MB of their own each
+    last = np.zeros(1000)  # after them in the heap
+    del known, beside
+    assert resident() - before < 16
+    assert not last.any()
+
+
 def test_sample_is_extend_without_the_rest():
     rng = np.random.default_rng(9)
     conditional = Conditional.from_data(0, **setting(10))
@@ -155,7 +199,7 @@ def test_extending_at_known_points_again_and_again_is_stable():
     for _ in range(4):
         again, extended = extended.extend(Zs, rng.normal(size=(DRAWS, 10)))
         np.testing.assert_allclose(again, values, atol=1e-2)
-        assert np.isfinite(extended.root).all()
+        assert np.isfinite(extended.tail).all()
     mean, variance = extended.predict(Zs)
     np.testing.assert_allclose(mean, values, atol=1e-2)
     assert ((variance >= 0) & (variance < 1e-6)).all()

@@ -12,7 +12,7 @@ from boatppl.acquisition import average, log_expected_improvement
 from boatppl.fit import Inference
 from boatppl.gp.inducing import EXACT_ROWS
 from boatppl.infer import Chains
-from boatppl.predict import predictive
+from boatppl.predict import REPLICATES, predictive
 from boatppl.propagate import needed
 from boatppl.suggest import Goal, Improvement
 from boatppl.table import measured
@@ -344,3 +344,27 @@ def test_many_rows_are_fitted_through_inducing_points():
     assert np.abs(mean.mean(axis=0) - truth[:50]).max() < 0.1
     assert np.sqrt(variance).mean() < 0.05
     assert 0.08 < posterior.blocks[0].variables["noise"].mean() < 0.12
+
+
+def test_a_parents_noise_is_averaged_over_and_only_that(posterior):
+    """By hand: each replicate propagates the whole DAG again, and what no noise reaches is the same in all."""
+    names, seed = needed(posterior.model, "total"), 5
+    free = predictive(posterior, UNIT, CONTEXT, seed, noise=False, target="total")
+    collected = {name: [] for name in names if name in posterior.nodes}
+    for luck in posterior.strata([seed, 22], REPLICATES):
+        values = dict(posterior.model.inputs(UNIT, CONTEXT))
+        for place, name in enumerate(names):
+            if name not in posterior.nodes:
+                values[name] = posterior.model.evaluate_derived(name, values)
+                continue
+            step, residual = posterior.step(name, values, UNIT, CONTEXT), posterior.nodes[name].residual
+            normals = np.random.default_rng([seed, 23, place]).normal(size=step.mean.shape)
+            step = step.known(step.parametric + residual.sample(step.Z, normals))
+            collected[name].append(step.mean)
+            values[name] = posterior.measured(name, step, luck, len(UNIT))
+    for name, replicates in collected.items():
+        mean = np.mean(replicates, axis=0)
+        expected = posterior.transforms[name].inverse(mean).reshape(free[name].shape)
+        np.testing.assert_allclose(free[name], expected, rtol=1e-9)
+    assert np.ptp(collected["pause"], axis=0).max() == 0.0
+    assert np.ptp(collected["total"], axis=0).max() > 0.0

@@ -1,5 +1,7 @@
 """Gaussian processes after observations, all draws at once: prediction, gradients, joint samples."""
 
+import math
+import mmap
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +16,23 @@ from boatppl.gp.inducing import project
 
 _WORK_PER_THREAD = 4e6  # multiplications, about 1 ms: below it a thread costs more than it saves
 _MOST_THREADS = 8
+_OWN_PAGES = 1_000_000  # bytes of an array from which on it has pages of its own
 
 
 def _floats(array: np.ndarray) -> np.ndarray:
     """float64, C-contiguous and writeable, copied only if it is not: one specialisation serves everybody."""
     return np.require(array, np.float64, ["C", "W"])
+
+
+def _pages(*shape: int) -> np.ndarray:
+    """Return a new array that goes back to the system when it is freed.
+
+    Roots of many rows come and go with every suggestion; ``malloc`` would keep tens of megabytes of them.
+    """
+    size = 8 * math.prod(shape)
+    if size < _OWN_PAGES:
+        return np.empty(shape)
+    return np.frombuffer(mmap.mmap(-1, size, access=mmap.ACCESS_COPY)).reshape(shape)
 
 
 def _cpus() -> int:
@@ -62,7 +76,7 @@ def _whitened_posterior(
     lower = upper[:, ::-1, ::-1]
     weights = (weights[:, None, :] @ orthogonal[:, :, ::-1])[:, 0]
     i, j = np.tril_indices(P.shape[1])
-    return np.ascontiguousarray(lower[:, i, j]), np.ascontiguousarray(weights)
+    return lower[:, i, j], weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +90,9 @@ class Conditional:
     :param groups: int64, shape ``(column,)``: which lengthscale each column has.
     :param amplitude: shape ``(draw,)``.
     :param lengthscale: shape ``(draw, group)``, in the unit of ``Z``.
-    :param root: R of :mod:`~boatppl.gp.whiten`, packed by rows, shape ``(draw, row (row + 1)/2)``.
+    :param root: R of :mod:`~boatppl.gp.whiten`, packed by rows, shape ``(draw, n (n + 1)/2)`` after n
+        observations.
+    :param tail: the rows of R that extending appended, packed alike, shape ``(draw, ...)``.
     :param weights: w of :mod:`~boatppl.gp.whiten`, shape ``(draw, row)``.
     """
 
@@ -86,6 +102,7 @@ class Conditional:
     amplitude: np.ndarray
     lengthscale: np.ndarray
     root: np.ndarray
+    tail: np.ndarray
     weights: np.ndarray
 
     @classmethod
@@ -112,7 +129,7 @@ class Conditional:
         noise_variance, residual = _floats(noise_variance), _floats(residual)
         groups = np.require(groups, np.int64, ["C", "W"])
         draws, rows = len(amplitude), len(Z)
-        root, weights = np.empty((draws, rows * (rows + 1) // 2)), np.empty((draws, rows))
+        root, weights = _pages(draws, rows * (rows + 1) // 2), np.empty((draws, rows))
 
         def task(first: int, last: int) -> None:
             whiten.condition(
@@ -122,7 +139,7 @@ class Conditional:
         if rows:  # the prior needs no compiled code, which the first run on a machine would wait for
             _over_draws(task, draws, draws * rows**3 / 3)
         everywhere = np.ascontiguousarray(np.broadcast_to(Z, (draws, *Z.shape)))
-        return cls(kind, everywhere, groups, amplitude, lengthscale, root, weights)
+        return cls(kind, everywhere, groups, amplitude, lengthscale, root, np.empty((draws, 0)), weights)
 
     @classmethod
     def from_inducing(
@@ -148,7 +165,7 @@ class Conditional:
         draws, points = len(amplitude), len(inducing)
         square = (draws, points, points)
         root, P, b = np.empty(square), np.empty(square), np.empty((draws, points))
-        packed, weights = np.empty((draws, points * (points + 1) // 2)), np.empty((draws, points))
+        packed, weights = _pages(draws, points * (points + 1) // 2), np.empty((draws, points))
 
         def task(first: int, last: int) -> None:
             project(
@@ -161,7 +178,7 @@ class Conditional:
         with threadpool_limits(1, user_api="blas"):  # the draws have the processors already
             _over_draws(task, draws, draws * points * (len(Z) * (1.5 * points + 20.0) + 10.0 * points**2))
         everywhere = np.ascontiguousarray(np.broadcast_to(inducing, (draws, *inducing.shape)))
-        return cls(kind, everywhere, groups, amplitude, lengthscale, packed, weights)
+        return cls(kind, everywhere, groups, amplitude, lengthscale, packed, np.empty((draws, 0)), weights)
 
     @property
     def draws(self) -> int:
@@ -173,14 +190,21 @@ class Conditional:
         """Number of rows conditioned on."""
         return self.weights.shape[1]
 
+    @property
+    def observed(self) -> int:
+        """How many of the rows are observations (or inducing points); the others were sampled."""
+        return (math.isqrt(8 * self.root.shape[1] + 1) - 1) // 2
+
     def take(self, draws: np.ndarray) -> "Conditional":
         """The conditional of some draws only, given by their positions."""
+        root = np.take(self.root, draws, axis=0, out=_pages(len(draws), self.root.shape[1]), mode="wrap")
         return replace(
             self,
             Z=_floats(self.Z[draws]),
             amplitude=_floats(self.amplitude[draws]),
             lengthscale=_floats(self.lengthscale[draws]),
-            root=_floats(self.root[draws]),
+            root=root,
+            tail=_floats(self.tail[draws]),
             weights=_floats(self.weights[draws]),
         )
 
@@ -208,7 +232,7 @@ class Conditional:
         def task(first: int, last: int) -> None:
             whiten.predict(
                 self.kind, first, last, Zs, self.Z, self.groups, self.amplitude, self.lengthscale,
-                self.root, self.weights, mean, variance,
+                self.root, self.tail, self.observed, self.weights, mean, variance,
             )  # fmt: skip
 
         _over_draws(task, self.draws, self._work(points))
@@ -228,7 +252,7 @@ class Conditional:
         def task(first: int, last: int) -> None:
             whiten.pull_back(
                 self.kind, first, last, Zs, self.Z, self.groups, self.amplitude, self.lengthscale,
-                self.root, self.weights, d_mean, d_variance, d_Zs,
+                self.root, self.tail, self.observed, self.weights, d_mean, d_variance, d_Zs,
             )  # fmt: skip
 
         _over_draws(task, self.draws, 2 * self._work(Zs.shape[1]))
@@ -254,26 +278,26 @@ class Conditional:
         """
         Zs, normals = self._inputs(Zs), _floats(normals)
         rows = self.rows + Zs.shape[1]
-        root = np.empty((self.draws, rows * (rows + 1) // 2))
-        values = self._extended(Zs, normals, root)
+        tail = _pages(self.draws, rows * (rows + 1) // 2 - self.root.shape[1])
+        values = self._extended(Zs, normals, tail)
         new = np.broadcast_to(Zs, (self.draws, *Zs.shape[1:]))
         extended = replace(
             self,
             Z=np.concatenate([self.Z, new], axis=1),
-            root=root,
+            tail=tail,
             weights=np.concatenate([self.weights, normals], axis=1),
         )
         return values, extended
 
-    def _extended(self, Zs: np.ndarray, normals: np.ndarray, root: np.ndarray) -> np.ndarray:
-        """Sampled values (draw, point); ``root`` receives the extended root unless it has no column."""
+    def _extended(self, Zs: np.ndarray, normals: np.ndarray, tail: np.ndarray) -> np.ndarray:
+        """Sampled values (draw, point); ``tail`` receives the extended tail unless it has no column."""
         points = Zs.shape[1]
         values = np.empty((self.draws, points))
 
         def task(first: int, last: int) -> None:
             whiten.extend(
                 self.kind, first, last, Zs, self.Z, self.groups, self.amplitude, self.lengthscale,
-                self.root, self.weights, normals, values, root,
+                self.root, self.tail, self.observed, self.weights, normals, values, tail,
             )  # fmt: skip
 
         _over_draws(task, self.draws, self._work(points) + self.draws * points**2 * (points + self.rows))

@@ -6,8 +6,10 @@ observations R = L^-1 and w = L^-1 residual, K = L L^T (Rasmussen & Williams 200
 joint sample mean + L22 u of new points appends rows to R and u to w, since L^-1 of the joint covariance is
 block triangular.
 
-Roots are packed by rows: R[i, j] is element i (i + 1)/2 + j. Products with R are hand-written: they run on
-one tile of points that stays in the cache, and BLAS threads would fight the threads over draws.
+Roots are packed by rows: R[i, j] is element i (i + 1)/2 + j. The first ``observed`` rows are the ``root`` of
+the observations; rows that extending appends are apart, in a ``tail`` packed alike, since a copy of the root
+would double the memory of a suggestion. Products with R are hand-written: they run on one tile of points that
+stays in the cache, and BLAS threads would fight the threads over draws.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -30,12 +32,16 @@ _SMALLEST_PIVOT = 1e-10  # relative to the prior variance
 
 
 @inner(fastmath=_REDUCTION)
-def _apply(root, K):
-    """Overwrite ``K`` (row, point) with R K, two rows by four at a time from the last row up."""
+def _apply_rows(root, first, rows, K):
+    """Overwrite rows ``first`` to ``rows`` of ``K`` (row, point) with those of R K; ``root`` has these.
+
+    Two rows by four at a time, from the last row up.
+    """
     points = K.shape[1]
-    i = K.shape[0] - 1
-    while i >= 1:
-        upper = (i - 1) * i // 2
+    offset = first * (first + 1) // 2
+    i = rows - 1
+    while i > first:
+        upper = (i - 1) * i // 2 - offset
         lower = upper + i
         a, b = K[i - 1], K[i]
         p, q, r = root[upper + i - 1], root[lower + i - 1], root[lower + i]
@@ -59,23 +65,40 @@ def _apply(root, K):
                 b[t] += q0 * k0[t]
             j += 1
         i -= 2
-    if i == 0:
-        a = K[0]
+    if i == first:
+        a, p = K[i], root[i]
         for t in range(points):
-            a[t] *= root[0]
+            a[t] *= p
+        for j in range(i):
+            k0, p0 = K[j], root[j]
+            for t in range(points):
+                a[t] += p0 * k0[t]
+
+
+@inner()
+def _apply(root, tail, observed, K):
+    """Overwrite ``K`` (row, point) with R K."""
+    _apply_rows(tail, observed, K.shape[0], K)
+    _apply_rows(root, 0, observed, K)
 
 
 @inner(fastmath=_REDUCTION)
-def _apply_transposed(root, Y):
-    """Overwrite ``Y`` (row, point) with R^T Y, row after row, four source rows at a time."""
-    rows, points = Y.shape
+def _apply_rows_transposed(root, first, rows, Y):
+    """Multiply rows ``first`` to ``rows`` of ``Y`` (row, point) by R^T and add to those above what they give.
+
+    ``root`` has these rows of R. Row after row, four source rows at a time.
+    """
+    points = Y.shape[1]
+    offset = first * (first + 1) // 2
     for j in range(rows):
         out = Y[j]
-        diagonal = root[j * (j + 1) // 2 + j]
-        for t in range(points):
-            out[t] *= diagonal
-        i = j + 1
-        at = i * (i + 1) // 2 + j
+        i = first
+        if j >= first:
+            diagonal = root[j * (j + 1) // 2 + j - offset]
+            for t in range(points):
+                out[t] *= diagonal
+            i = j + 1
+        at = i * (i + 1) // 2 + j - offset
         while i + 4 <= rows:
             r0, r1, r2, r3 = root[at], root[at + i + 1], root[at + 2 * i + 3], root[at + 3 * i + 6]
             y0, y1, y2, y3 = Y[i], Y[i + 1], Y[i + 2], Y[i + 3]
@@ -93,6 +116,13 @@ def _apply_transposed(root, Y):
 
 
 @inner()
+def _apply_transposed(root, tail, observed, Y):
+    """Overwrite ``Y`` (row, point) with R^T Y."""
+    _apply_rows_transposed(root, 0, observed, Y)
+    _apply_rows_transposed(tail, observed, Y.shape[0], Y)
+
+
+@inner()
 def _correlate_tile(kind, scaled, scaled_tile, points, K, slope):
     """Write correlations of ``scaled`` (column, row) with a tile (column, point), and slopes, row by row."""
     point = np.empty(scaled.shape[0])
@@ -105,7 +135,9 @@ def _correlate_tile(kind, scaled, scaled_tile, points, K, slope):
 
 
 @njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
-def predict(kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, weights, mean, variance):
+def predict(
+    kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, tail, observed, weights, mean, variance
+):
     """Write ``mean`` and ``variance`` (draw, point) of some draws; ``Zs`` is (draw or 1, point, column)."""
     rows, columns = Z.shape[1:]
     total_points = Zs.shape[1]
@@ -121,7 +153,7 @@ def predict(kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, weig
             scale_columns(inputs[start : start + points], groups, lengthscale[s], scaled_tile)
             _correlate_tile(kind, scaled, scaled_tile, points, K, slope)
             V = K[: rows * points].reshape((rows, points))
-            _apply(root[s], V)
+            _apply(root[s], tail[s], observed, V)
             out_mean, out_variance = mean[s, start : start + points], variance[s, start : start + points]
             for t in range(points):
                 out_mean[t] = 0.0
@@ -137,7 +169,7 @@ def predict(kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, weig
 
 
 @inner(fastmath=_REDUCTION)
-def _pull_to_correlations(root, weights, prior, V, d_mean, d_variance):
+def _pull_to_correlations(root, tail, observed, weights, prior, V, d_mean, d_variance):
     """Overwrite V = R k (row, point) by d_mean dm/dk + d_variance ds^2/dk, with k the correlations."""
     rows, points = V.shape
     explained = np.zeros(points)
@@ -152,7 +184,7 @@ def _pull_to_correlations(root, weights, prior, V, d_mean, d_variance):
         row, weight = V[i], prior * weights[i]
         for t in range(points):
             row[t] = weight * d_mean[t] + factor[t] * row[t]
-    _apply_transposed(root, V)
+    _apply_transposed(root, tail, observed, V)
 
 
 @inner(fastmath=_REDUCTION)
@@ -175,8 +207,9 @@ def _pull_to_inputs(d_K, slope, scaled, scaled_tile, d_tile):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def pull_back(
-    kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, weights, d_mean, d_variance, d_Zs
-):
+    kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, tail, observed, weights, d_mean,
+    d_variance, d_Zs,
+):  # fmt: skip
     """Write into ``d_Zs`` (draw, point, column) the vector-Jacobian product of :func:`predict`."""
     rows, columns = Z.shape[1:]
     total_points = Zs.shape[1]
@@ -194,10 +227,9 @@ def pull_back(
             scale_columns(inputs[start:stop], groups, lengthscale[s], scaled_tile)
             _correlate_tile(kind, scaled, scaled_tile, points, K, slope)
             V = K[: rows * points].reshape((rows, points))
-            _apply(root[s], V)
-            _pull_to_correlations(
-                root[s], weights[s], prior, V, d_mean[s, start:stop], d_variance[s, start:stop]
-            )
+            _apply(root[s], tail[s], observed, V)
+            d_m, d_v = d_mean[s, start:stop], d_variance[s, start:stop]
+            _pull_to_correlations(root[s], tail[s], observed, weights[s], prior, V, d_m, d_v)
             _pull_to_inputs(V, slope[: rows * points].reshape((rows, points)), scaled, scaled_tile, d_tile)
             for c in range(columns):
                 inverse = 1.0 / lengthscale[s, groups[c]]
@@ -300,21 +332,28 @@ def _condition_covariance(V, weights, A, mean):
 
 
 @inner(fastmath=_REDUCTION)
-def _append_rows(root, V, L_inverse, extended):
-    """Write [R, 0; -L22^-1 V^T R, L22^-1] into ``extended``, packed; V = R k (row, point)."""
-    rows, points = V.shape
-    M = np.zeros((points, rows))  # V^T R
-    for a in range(points):
+def _add_products(root, first, rows, V, M):
+    """Add to ``M`` (point, row) what V^T R has from rows ``first`` to ``rows`` of R, which ``root`` has."""
+    for a in range(M.shape[0]):
         out = M[a]
         at = 0
-        for i in range(rows):
+        for i in range(first, rows):
             factor = V[i, a]
-            source = root[at : at + i + 1]
             for j in range(i + 1):
-                out[j] += factor * source[j]
+                out[j] += factor * root[at + j]
             at += i + 1
-    at = rows * (rows + 1) // 2
-    extended[:at] = root
+
+
+@inner(fastmath=_REDUCTION)
+def _append_rows(root, tail, observed, V, L_inverse, extended):
+    """Write the tail and below it [-L22^-1 V^T R, L22^-1] into ``extended``, packed; V = R k (row, point)."""
+    rows, points = V.shape
+    M = np.zeros((points, rows))  # V^T R
+    _add_products(root, 0, observed, V, M)
+    _add_products(tail, observed, rows, V, M)
+    at = tail.shape[0]
+    for j in range(at):  # a slice would compile the words of an error, for two seconds
+        extended[j] = tail[j]
     for a in range(points):
         out = extended[at : at + rows]
         for j in range(rows):
@@ -331,9 +370,10 @@ def _append_rows(root, V, L_inverse, extended):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def extend(
-    kind, first, last, Z_new, Z, groups, amplitude, lengthscale, root, weights, normals, values, extended
-):
-    """Sample ``values`` (draw, point) jointly at ``Z_new``; write roots unless ``extended`` has no column."""
+    kind, first, last, Z_new, Z, groups, amplitude, lengthscale, root, tail, observed, weights, normals,
+    values, extended,
+):  # fmt: skip
+    """Sample ``values`` (draw, point) jointly at ``Z_new``; write tails unless ``extended`` has no column."""
     rows, columns = Z.shape[1:]
     points = Z_new.shape[1]
     scaled, scaled_new = np.empty((columns, rows)), np.empty((columns, points))
@@ -347,7 +387,7 @@ def extend(
         for i in range(rows * points):
             K[i] *= prior
         V = K.reshape((rows, points))
-        _apply(root[s], V)
+        _apply(root[s], tail[s], observed, V)
         _prior_covariance(kind, scaled_new, prior, EXTENSION_JITTER, A)
         _condition_covariance(V, weights[s], A, mean)
         _factorise(A, max(_SMALLEST_PIVOT * prior, 1e-300))
@@ -358,4 +398,4 @@ def extend(
             values[s, i] = total
         if extended.shape[1] > 0:
             _invert(A)
-            _append_rows(root[s], V, A, extended[s])
+            _append_rows(root[s], tail[s], observed, V, A, extended[s])
