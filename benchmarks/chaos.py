@@ -43,6 +43,7 @@ RESULTS = Path(__file__).parent / "results"
 SPACE = boat.Space(x=boat.Float(0, 1, default=0.9), y=boat.Integer(1, 8, default=8))
 N_TRIALS = 10  # of each study that is killed: four of the design, six by the posterior
 SEED = 1
+LIFE = 24  # lines that a process says at most before it is killed: four for each trial
 
 
 def loss(configuration: dict[str, Any]) -> float:
@@ -74,13 +75,12 @@ def child(work: Callable[[Callable[[str], None]], None]) -> Iterator[tuple[int, 
         os.close(read)
 
 
-def lines(read: int) -> list[str]:
-    """All that a child said, once it has ended."""
-    parts = []
-    while chunk := os.read(read, 1 << 16):
-        parts.append(chunk)
-    text = b"".join(parts).decode()
-    return text[: text.rfind("\n") + 1].splitlines()  # it may have been killed in the middle of a line
+def lines(read: int, most: float = float("inf")) -> list[str]:
+    """What a child says until it has ended, or has said enough. A line is written at once, or not at all."""
+    found: list[str] = []
+    while len(found) < most and (chunk := os.read(read, 1 << 16)):
+        found += chunk.decode().splitlines()
+    return found
 
 
 # -- kill -9
@@ -130,10 +130,11 @@ def kills(folder: Path, n: int, seed: int = 0) -> list[Figure]:
     while moments.total() < n:
         name = f"study {done}"
         with child(lambda say, name=name: killed.tune(name, say, killed.path)) as (number, read):
-            time.sleep(rng.uniform(0, 0.35))
+            said = lines(read, rng.randrange(LIFE))
+            time.sleep(rng.choice([0, rng.uniform(0, 0.006), rng.uniform(0, 0.2)]))  # a run, a fit
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-            said = lines(read)
+            said += lines(read)
             status = os.waitpid(number, 0)[1]
         told = [line.split() for line in said if line.startswith("told")]
         acknowledged |= {(name, int(place)): float(value) for _, place, value in told}

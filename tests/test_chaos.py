@@ -23,20 +23,17 @@ def test_50_kills_lose_nothing_and_change_no_suggestion(tmp_path):
     said = chaos(tmp_path, "--only", "kills", "--kills", "50")
     assert "kill -9: acknowledged trials lost of" in said
     moments = said.partition("killed at: ")[2].partition(";")[0]
-    for moment in ("ask", "run", "told"):
-        assert moment in moments
+    assert all(moment in moments for moment in ("ask", "run", "tell"))
     assert int(said.partition("; ")[2].split()[0]) >= 1  # studies that came to their end, and were compared
 
 
-def test_processes_that_are_killed_share_a_file(tmp_path):
-    arguments = ["--processes", 4, "--trials", 10, "--process-kills", 6]
-    said = chaos(tmp_path, "--only", "processes", "strings", *arguments, "--strings", 300)
-    assert "4 processes, 6 kills, 4" in said  # 40 trials and those that were killed before they were told of
-
-
-def test_no_objective_stops_a_study(tmp_path):
-    said = chaos(tmp_path, "--only", "objectives", "stores", "--offsets", "60", "--times", "1")
+def test_shared_files_damaged_files_bad_objectives_and_hostile_strings(tmp_path):
+    less = ["--processes", 4, "--trials", 8, "--process-kills", 5, "--offsets", 60, "--times", 1]
+    parts = ["processes", "strings", "objectives", "stores"]
+    said = chaos(tmp_path, "--only", *parts, *less, "--strings", 300)
+    assert "4 processes, 5 kills, 3" in said  # 32 trials, and those that were killed before they were told of
     assert "bad objectives: of 27 that stopped a study: 0" in said
+    assert "of 300 that reached argv changed: 0" in said
 
 
 @pytest.mark.nightly

@@ -53,7 +53,7 @@ def best_within():
 
 @pytest.mark.parametrize("model", [MODEL, SPACE], ids=["structured", "generic"])
 def test_the_optimum_is_looked_for_where_the_limit_is_kept(model):
-    n_trials = 9 if model is MODEL else 16
+    n_trials = 8 if model is MODEL else 13
     limits = [boat.limit("memory_mb", upper=UPPER)]
     result = boat.optimize(run, model, n_trials=n_trials, limits=limits, **OPTIONS)
     found = truth(result.best_configuration)

@@ -86,8 +86,8 @@ class BoatSampler(BaseSampler):
             raise ModelError(f"BoatSampler takes a boat.DAGModel or boat.Space; got {model!r}.")
         self.model, self.objective, self.seed = model, objective or OBJECTIVE, seed
         self.options = options
-        self._space = model.space if isinstance(model, DAGModel) else model
-        self._wanted = None if self._space is None else distributions(self._space)
+        space = model.space if isinstance(model, DAGModel) else model
+        self._chosen = {} if space is None else distributions(space)
         self._common = IntersectionSearchSpace(include_pruned=True)
         self._random = RandomSampler(seed)
         self._lock = threading.Lock()  # optimize(n_jobs=...) samples in threads
@@ -101,7 +101,7 @@ class BoatSampler(BaseSampler):
         self, study: OptunaStudy, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return what is chosen together: the model's parameters, or those that every trial so far has."""
-        found = self._common.calculate(study) if self._wanted is None else self._wanted
+        found = self._common.calculate(study) if self.model is None else self._chosen
         return {name: known for name, known in found.items() if not known.single()}
 
     def sample_relative(
@@ -129,15 +129,19 @@ class BoatSampler(BaseSampler):
         maximize = study.direction == StudyDirection.MAXIMIZE
         key = (study._study_id, maximize, *sorted((name, repr(d)) for name, d in search_space.items()))
         if key not in self._mirrors:
-            given = self._space is not None and search_space.keys() <= self._space.parameters.keys()
-            codes = {
-                n: Verbatim(n) if given else code_of(i, d) for i, (n, d) in enumerate(search_space.items())
-            }
-            space = Space(**{c.name: c.parameter for c in codes.values() if isinstance(c, Code)})
-            model = self.model if given and self.model is not None else space
-            goal: dict[str, Any] = {"maximize" if maximize else "minimize": self.objective if given else OBJECTIVE}
-            self._mirrors[key] = Mirror(Study(model, random_seed=self.seed, **goal, **self.options), codes)
+            self._mirrors[key] = self._new_mirror(search_space, "maximize" if maximize else "minimize")
         return self._mirrors[key]
+
+    def _new_mirror(self, search_space: Distributions, direction: str) -> "Mirror":
+        """A study of the developer's model; a generic one where the trials have other parameters."""
+        options: dict[str, Any] = {"random_seed": self.seed, **self.options}
+        if self.model is not None and search_space.keys() == self._chosen.keys():
+            options[direction] = self.objective
+            return Mirror(Study(self.model, **options), {name: Verbatim(name) for name in search_space})
+        options[direction] = OBJECTIVE
+        codes = {name: code_of(i, known) for i, (name, known) in enumerate(search_space.items())}
+        space = Space(**{code.name: code.parameter for code in codes.values()})
+        return Mirror(Study(space, **options), codes)
 
 
 def _refuse_several_objectives(study: OptunaStudy) -> None:
