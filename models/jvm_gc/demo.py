@@ -1,5 +1,5 @@
-"""Tune the garbage collector of a real JVM: ``make demo`` (``make demo LIVE=1`` fails rather than replay
-recorded runs).
+"""Tune the garbage collector of a real JVM: ``make demo``. Where there is no Java or no jar of the store it
+replays recorded runs and says so (``make demo LIVE=1`` fails instead).
 
 Twelve trials at the most, the untouched configuration among them; then the best and the baseline are measured
 anew, in pairs, under load that the search never saw. Search trials never count as evidence.
@@ -19,15 +19,17 @@ from scipy.stats import t as student_t
 
 import boatppl as boat
 from models.jvm_gc import replay
+from models.jvm_gc.medium import NoRoom
 from models.jvm_gc.model import jvm_model
 from models.jvm_gc.provision import ProvisionError
 from models.jvm_gc.report import write_report
-from models.jvm_gc.spaces import space
-from models.jvm_gc.system import JvmGc
-from models.jvm_gc.workload import WORKLOADS
+from models.jvm_gc.spaces import collector_space, space
+from models.jvm_gc.system import JvmGc, RunFailed
+from models.jvm_gc.workload import WORKLOADS, Workload
 
 TRIALS, PAIRS, LONG_S = 12, 8, 45.0
 EVIDENCE_SEED = 9_000_000  # load seeds of the pairs: far from the search's
+UNTOUCHED = ("serial", "parallel", "g1")
 REPLAYED = "REPLAY: no live JVM here, these are recorded runs of another day"
 
 Run = Callable[[Mapping[str, Any]], Mapping[str, float]]
@@ -38,29 +40,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     workload = WORKLOADS[options.workload]
     live = _live(options, workload)
-    if live is None and options.live:
+    if live is None and (options.live or options.collectors):
+        print("LIVE runs were asked for and cannot be had: nothing was tuned.", file=sys.stderr)
         return 1
-    configurations = space(workload)
+    configurations = collector_space(workload) if options.collectors else space(workload)
     run: Run
     if live is None:
         print(REPLAYED)
-        table = replay.Replay(replay.load(workload=options.workload), seed=options.seed)
+        try:
+            table = replay.Replay(replay.load(workload=options.workload), seed=options.seed)
+        except ValueError as error:
+            print(f"no replay of {options.workload}: {error}", file=sys.stderr)
+            return 1
         configurations, run = recorded_space(configurations, table), table
     else:
         print(f"LIVE: {live.java}, H2 {live.h2.name}, store on {live.medium.kind}")
         run = live
+    print(_introduction(options, workload, live))
     result = boat.optimize(
         run,
-        jvm_model(configurations, workload.heap_mb),
+        configurations if options.collectors else jvm_model(configurations, workload.heap_mb),
         minimize="p99",
         n_trials=options.trials,
         storage=options.storage,
         random_seed=options.seed,
         control_every=0,
+        transform="log" if options.collectors else None,  # of the generic model, where there is no other
+        robust=options.collectors,
     )
     print(result)
     evidence = _evidence(result, live, run, configurations, workload, options)
-    pages = write_report(result, evidence, Path(options.report), live is not None)
+    pages = write_report(result, evidence, Path(options.report), REPLAYED if live is None else "")
     print(f"report: {', '.join(str(page) for page in pages)}")
     if live is None:
         print(REPLAYED)
@@ -69,28 +79,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models.jvm_gc.demo", description=__doc__)
-    parser.add_argument("--live", action="store_true", default=os.environ.get("LIVE", "") not in ("", "0"))
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--live", action="store_true", help="fail rather than replay recorded runs (or: LIVE=1)"
+    )
+    where.add_argument(
         "--replay", action="store_true", help="replay recorded runs even where a JVM could run"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--workload", choices=sorted(WORKLOADS), default="small-rows")
+    parser.add_argument(
+        "--collectors",
+        action="store_true",
+        help="tune the choice of the collector too, without a model of it: live only",
+    )
     parser.add_argument("--storage", default=None, help="a .db file that keeps the study")
     parser.add_argument("--report", default="report", help="folder of the report")
     parser.add_argument("--no-long", action="store_true", help="leave the 45 s pair out")
     return parser
 
 
-def _live(options: argparse.Namespace, workload: Any) -> JvmGc | None:
+def _live(options: argparse.Namespace, workload: Workload) -> JvmGc | None:
     if options.replay:
         return None
+    options.live = options.live or os.environ.get("LIVE", "") not in ("", "0")
     try:
         return JvmGc(workload, seed=1_000 * options.seed)
-    except ProvisionError as error:
+    except (ProvisionError, NoRoom) as error:
         print(f"no live JVM: {error}", file=sys.stderr)
         return None
+
+
+def _introduction(options: argparse.Namespace, workload: Workload, live: JvmGc | None) -> str:
+    what = "The collector and its flags" if options.collectors else "Three flags of SerialGC"
+    seconds = f", about {workload.warmup_s + workload.measured_s + 1:.0f} s each" if live else ""
+    return (
+        f"{what} at a fixed heap of {workload.heap_mb} MB, to lower p99: the latency that 1 % of "
+        f"{workload.rate:,g} operations a second on an H2 store exceed.\n"
+        f"At most {options.trials} runs{seconds}; the first is the default."
+    )
 
 
 def recorded_space(full: boat.Space, table: replay.Replay) -> boat.Space:
@@ -109,35 +138,64 @@ def _evidence(
     live: JvmGc | None,
     run: Run,
     configurations: boat.Space,
-    workload: Any,
+    workload: Workload,
     options: argparse.Namespace,
 ) -> list[str]:
     """Measure best and baseline anew in pairs; return the sentences that say what came of it, and print
     them."""
     best, default = dict(result.best_configuration), configurations.default
-    lines = []
-    if live is None:
-        table = run if isinstance(run, replay.Replay) else replay.Replay()
-        before, after = table.truth(default), table.truth(best)
-        lines.append(
-            f"held-out repeats: p99 {after:.1f} ms against {before:.1f} ms with SerialGC's defaults: "
-            f"{before / after:.2f}x better"
-        )
-    else:
-        found = {"java": live.java, "h2": live.h2, "medium": live.medium}
+    if isinstance(run, replay.Replay):
+        lines = _recorded_evidence(run, best, default, options.workload)
+    elif live is not None:
+        found: dict[str, Any] = {"java": live.java, "h2": live.h2, "medium": live.medium}
         fresh = JvmGc(workload, seed=EVIDENCE_SEED + 1_000 * options.seed, **found)
-        lines.append(pairs_sentence(measure_pairs(fresh, best, default, options.pairs, options.seed)))
+        lines = [pairs_sentence(measure_pairs(fresh, best, default, options.pairs, options.seed))]
         if not options.no_long:
             long = JvmGc(replace(workload, measured_s=LONG_S), seed=EVIDENCE_SEED + 500, **found)
             [(before, after)] = measure_pairs(long, best, default, 1, options.seed)
             lines.append(
-                f"one pair of {LONG_S:.0f} s: {after:.1f} ms against {before:.1f} ms, {before / after:.2f}x"
+                f"one pair of {LONG_S:.0f} s: {after:.1f} ms against {before:.1f} ms, "
+                f"{before / after:.2f}x better"
             )
-        for collector in ("parallel", "g1"):
-            values = [fresh.untouched(collector)["p99"] for _ in range(3)]
-            lines.append(f"untouched {collector}: p99 {np.median(values):.1f} ms (median of 3)")
+        for collector in UNTOUCHED[1:]:  # the baseline is the first, untouched
+            values = [p99_or_worst(fresh, {"collector": collector}) for _ in range(3)]
+            lines.append(untouched_sentence(collector, values))
     print("\n".join(lines))
     return lines
+
+
+def _recorded_evidence(
+    table: replay.Replay, best: Mapping[str, Any], default: Mapping[str, Any], workload: str
+) -> list[str]:
+    before, after, (_, least) = table.truth(default), table.truth(best), table.best()
+    lines = [
+        f"recorded repeats that were held out of the search: p99 {after:.1f} ms against {before:.1f} ms with "
+        f"SerialGC's defaults: {before / after:.2f}x better (the best of all {len(table.configurations)} "
+        f"recorded configurations: {least:.1f} ms)"
+    ]
+    for collector in UNTOUCHED:
+        runs = [
+            run for run in replay.load(workload=workload) if run.configuration == {"collector": collector}
+        ]
+        values = [run.measurements["p99"] for run in runs if not run.disturbed and not run.error]
+        if values:
+            lines.append(untouched_sentence(collector, values))
+    return lines
+
+
+def untouched_sentence(collector: str, values: Sequence[float]) -> str:
+    """Say what a collector with no flag but the one that names it does; a failed run counts as infinite."""
+    middle = float(np.median(values))
+    said = f"p99 {middle:.1f} ms" if np.isfinite(middle) else "could not carry the load"
+    return f"untouched {collector}: {said} (median of {len(values)} runs)"
+
+
+def p99_or_worst(run: Run, configuration: Mapping[str, Any]) -> float:
+    """The p99 of a run in ms, infinite if it failed."""
+    try:
+        return run(configuration)["p99"]
+    except RunFailed:
+        return float("inf")
 
 
 def measure_pairs(
@@ -149,7 +207,7 @@ def measure_pairs(
     for _ in range(pairs):
         names = ["default", "best"]
         order.shuffle(names)
-        p99 = {name: run(best if name == "best" else default)["p99"] for name in names}
+        p99 = {name: p99_or_worst(run, best if name == "best" else default) for name in names}
         found.append((p99["default"], p99["best"]))
         before, after = found[-1]
         print(
@@ -161,9 +219,10 @@ def measure_pairs(
 def lower_bound(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the geometric-mean ratio baseline/best and its one-sided 95 % lower bound (Student's t on the
     log ratios)."""
-    logs = np.log([before / after for before, after in pairs])
-    if len(logs) < 2:
-        return float(np.exp(logs.mean())), 0.0
+    with np.errstate(all="ignore"):
+        logs = np.log(np.divide(*np.transpose(pairs)))
+    if len(logs) < 2 or not np.isfinite(logs).all():  # one pair, or a run that failed
+        return float(np.exp(np.median(logs))), 0.0
     margin = student_t.ppf(0.95, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
     return float(np.exp(logs.mean())), float(np.exp(logs.mean() - margin))
 

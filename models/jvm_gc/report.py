@@ -1,8 +1,9 @@
-"""The demo's report: one picture and one page of what was learned."""
+"""The demo's report: one picture and one page of what was learned, for light pages and for dark ones."""
 
 import html
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -10,104 +11,128 @@ matplotlib.use("Agg")
 import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 import boatppl as boat
+from boatppl import plots
 
-INK, BEST, PALE = "#1b2a41", "#2d6a4f", "#9db4c0"
+BLUE = "#3b82c4"  # stands on white and on black
+DARK = {"figure.facecolor": "#15181d", "axes.facecolor": "#15181d", "savefig.facecolor": "#15181d"}
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1.5em; }
+@media (prefers-color-scheme: dark) { body { background: #15181d; color: #dfe3e8; } }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
+img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
+pre { overflow-x: auto; font-size: .86em; line-height: 1.35; } summary { cursor: pointer; }
+.replay { border-left: 4px solid #d98032; padding-left: .8em; font-weight: 600; }
+"""
+ABOUT = (
+    "The workload was sized so that the collector's flags matter: it shows what tuning does where the "
+    "collector is the bottleneck, not that yours is."
+)
+
+ALT = "The search; p99 predicted and measured; what was learned of the store; p99 over the young generation"
 
 
-def write_report(result: boat.Result, evidence: Sequence[str], folder: Path, live: bool) -> list[Path]:
-    """Write ``report.png`` and ``report.html`` into a folder and return their paths."""
+def write_report(
+    result: boat.Result, evidence: Sequence[str], folder: Path, replayed: str = ""
+) -> list[Path]:
+    """Write ``report.png``, the same for dark pages, and ``report.html`` into a folder; return the paths of
+    the picture and of the page.
+
+    ``evidence`` are the sentences on what was measured after the search; ``replayed`` is what to say of runs
+    that are not live, at the top of the page and of the picture.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    picture, page = folder / "report.png", folder / "report.html"
-    posterior = result.posterior
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
-    _convergence(axes[0, 0], result)
-    _predicted(axes[0, 1], result)
-    _malloc(axes[1, 0], posterior)
-    _slice(axes[1, 1], result)
-    figure.suptitle(
-        "A JVM's collector, tuned" + ("" if live else " (replayed from recorded runs)"), color=INK
-    )
-    figure.savefig(picture, dpi=120)
-    plt.close(figure)
-    summaries = "".join(
-        f"<h3>{name}</h3><pre>{html.escape(str(az.summary(posterior[name])))}</pre>"
-        for name in posterior.children
-    )
-    page.write_text(
-        f"<!doctype html><meta charset=utf-8><title>boatppl: a JVM's collector</title>"
-        f"<style>body{{font:15px sans-serif;max-width:70em;margin:2em auto;color:{INK}}}"
-        f"img{{max-width:100%}}</style>"
-        f"<h1>A JVM's collector, tuned{'' if live else ' (REPLAY of recorded runs)'}</h1>"
-        f"<pre>{html.escape(repr(result))}\n{html.escape(chr(10).join(evidence))}</pre>"
-        f"<img src='report.png' alt='convergence, predictions, malloc rate, slice'>"
-        f"<h2>Trials</h2>{result.trials.to_html(float_format='%.3g')}"
-        f"<h2>The model</h2>{result.study.model._repr_html_()}"
-        f"<h2>What was learned</h2>{summaries}"
-    )
-    return [picture, page]
+    tree = result.posterior
+    for name, style in (
+        ("report.png", ["default"]),
+        ("report-dark.png", ["default", "dark_background", DARK]),
+    ):
+        with plt.style.context(style):
+            _picture(result, tree, replayed).savefig(folder / name, dpi=130)
+            plt.close("all")
+    page = folder / "report.html"
+    page.write_text(_page(result, tree, evidence, replayed))
+    return [folder / "report.png", page]
 
 
-def _convergence(axes: plt.Axes, result: boat.Result) -> None:
-    trials = result.trials.dropna(subset=["p99"])
-    axes.plot(trials.index, trials["p99"], "o", color=PALE, label="measured")
-    axes.step(trials.index, trials["p99"].cummin(), where="post", color=BEST, label="least measured so far")
-    axes.axhline(trials["p99"].iloc[0], color=INK, lw=0.8, ls=":", label="SerialGC's defaults")
-    axes.set(xlabel="trial", ylabel="p99 (ms)", yscale="log", title="Search")
-    axes.legend(frameon=False)
+def _picture(result: boat.Result, tree: Any, replayed: str) -> plt.Figure:
+    figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
+    plots.plot_convergence(result, ax=axes[0, 0])
+    axes[0, 0].set_title("The search", loc="left")
+    plots.plot_predicted_measured(result, result.study.goal.name, axes=axes[0, 1])
+    if "gc_rate" in tree.children:
+        _malloc(axes[1, 0], tree)
+        _slice(axes[1, 1], result)
+    else:
+        plots.plot_importance(result, ax=axes[1, 0])
+        plots.plot_weights(result, ax=axes[1, 1])
+    figure.suptitle("A JVM's collector, tuned" + (f"\n{replayed}" if replayed else ""))
+    return figure
 
 
-def _predicted(axes: plt.Axes, result: boat.Result) -> None:
-    known = [
-        t for t in result.study.trials if (t.suggestion or {}).get("predicted") and "p99" in t.measurements
-    ]
-    if not known:
-        axes.set_axis_off()
-        return
-    predicted = [t.suggestion["predicted"] for t in known]
-    middle = np.array([p["median"] for p in predicted])
-    below = middle - [p["low"] for p in predicted]
-    above = np.array([p["high"] for p in predicted]) - middle
-    actual = [t.measurements["p99"] for t in known]
-    axes.errorbar(middle, actual, xerr=[below, above], fmt="o", color=BEST, ecolor=PALE)
-    ends = [min([*actual, *middle]) * 0.8, max([*actual, *middle]) * 1.25]
-    axes.plot(ends, ends, color=INK, lw=0.8)
-    axes.set(
-        xlabel="predicted before the run (ms, 90 %)",
-        ylabel="measured (ms)",
-        xscale="log",
-        yscale="log",
-        title="p99: predicted and measured",
-    )
-
-
-def _malloc(axes: plt.Axes, posterior: object) -> None:
-    draws = posterior["gc_rate"]["posterior"]["malloc_rate"].values.ravel()  # type: ignore[index]
-    axes.hist(draws, bins=40, color=BEST, alpha=0.8, density=True)
+def _malloc(axes: Axes, tree: Any) -> None:
+    """The malloc rate's posterior beside its prior."""
+    draws = tree["gc_rate"]["posterior"]["malloc_rate"].values.ravel()
     low, high = np.quantile(draws, [0.05, 0.95])
+    axes.hist(draws, bins=40, density=True, color=BLUE, label="posterior")
+    axes.axhline(1 / 5000, color="0.5", ls="--", label="prior: anything from 0 to 5000")
     axes.set(
-        xlabel="malloc_rate (MB/s)",
+        xlabel="malloc_rate [MB/s]",
         yticks=[],
         title=f"Learned: the store allocates {low:.0f}-{high:.0f} MB/s",
     )
+    axes.legend(frameon=False, fontsize="small")
+    axes.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _slice(axes: plt.Axes, result: boat.Result) -> None:
+def _slice(axes: Axes, result: boat.Result) -> None:
+    """p99 over young_mb, also where a replay has no run to offer."""
     study, best = result.study, dict(result.best_configuration)
-    parameter = study.space.parameters["young_mb"]
-    grid = np.unique(np.geomspace(parameter.low, parameter.high, 30).round().astype(int))
+    parameter: Any = study.space.parameters["young_mb"]
+    grid = np.unique(np.geomspace(parameter.low, parameter.high, 40).round().astype(int))
     draws = study.predict([{**best, "young_mb": int(value)} for value in grid], noise=False)["p99"].values
     low, middle, high = np.nanquantile(draws, [0.05, 0.5, 0.95], axis=0)
-    axes.fill_between(grid, low, high, color=PALE, alpha=0.5, label="90 %")
-    axes.plot(grid, middle, color=BEST, label="median")
-    axes.axvline(best["young_mb"], color=INK, lw=0.8, ls=":")
+    axes.fill_between(grid, low, high, color=BLUE, alpha=0.28, lw=0, label="90 %")
+    axes.plot(grid, middle, color=BLUE, label="median")
+    axes.axvline(best["young_mb"], color="0.5", ls=":", label=f"best, {best['young_mb']} MB")
     others = ", ".join(f"{name} {value}" for name, value in best.items() if name != "young_mb")
     axes.set(
-        xlabel="young_mb (MB)",
-        ylabel="p99 (ms)",
+        xlabel="young_mb [MB]",
+        ylabel="p99 [ms]",
         xscale="log",
         yscale="log",
         title=f"What the model believes at {others}",
     )
-    axes.legend(frameon=False)
+    axes.set_xticks([value for value in (4, 8, 16, 32, 64, 96) if grid[0] <= value <= grid[-1]])
+    axes.set_yticks([value for value in (2, 3, 5, 10, 20, 30, 50, 100) if low.min() <= value <= high.max()])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.legend(frameon=False, fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _page(result: boat.Result, tree: Any, evidence: Sequence[str], replayed: str) -> str:
+    said = f'<p class="replay">{html.escape(replayed)}</p>' if replayed else ""
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in evidence)
+    summaries = "".join(
+        f"<details><summary>{name}</summary><pre>{html.escape(str(az.summary(tree[name])))}</pre></details>"
+        for name, node in tree.children.items()
+        if "posterior" in node.children
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>boatppl: a JVM's collector, tuned</title><style>{STYLE}</style>"
+        f"<h1>A JVM's collector, tuned</h1>{said}"
+        f"{result._repr_html_()}<h2>Measured after the search</h2><ul>{items}</ul><p>{ABOUT}</p>"
+        '<picture><source srcset="report-dark.png" media="(prefers-color-scheme: dark)">'
+        f'<img src="report.png" alt="{ALT}"></picture>'
+        f'<h2>Trials</h2><div class="wide">{result.study._repr_html_()}</div>'
+        f'<h2>The model</h2><div class="wide">{result.study.model._repr_html_()}</div>'
+        f"<h2>Everything that was learned, node by node</h2>{summaries}</html>\n"
+    )

@@ -1,0 +1,111 @@
+"""The demo without a JVM: what it prints and writes, and what it says of pairs and of failures."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.jvm_gc import acceptance, demo
+from models.jvm_gc.record import PARAMETERS, TABLE
+from models.jvm_gc.replay import Replay, load
+from models.jvm_gc.spaces import collector_space, space
+from models.jvm_gc.system import RunFailed
+
+
+@pytest.mark.nightly
+def test_a_replay_says_so_first_and_last_and_shows_what_was_learned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.main(["--replay", "--trials", "3", "--report", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == lines[-1] == demo.REPLAYED
+    assert sum(line.split()[:1] in (["0"], ["1"], ["2"]) for line in lines) == 3  # each trial is a line
+    for collector in demo.UNTOUCHED:
+        assert any(re.match(rf"untouched {collector}: p99 [\d.]+ ms", line) for line in lines)
+    page = (tmp_path / "report.html").read_text()
+    for said in (demo.REPLAYED, "untouched g1", "malloc_rate", "sized so that", "prefers-color-scheme: dark"):
+        assert said in page
+    for picture in ("report.png", "report-dark.png"):
+        assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("arguments", [["--replay", "--collectors"], ["--replay", "--workload", "tiny-rows"]])
+def test_what_was_not_recorded_is_not_replayed(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "tiny-rows" in arguments and ",tiny-rows," in TABLE.read_text().replace("\n", "\n,"):
+        pytest.skip("it was recorded meanwhile")
+    assert demo.main(arguments) == 1
+    assert re.search("cannot be had|no replay of tiny-rows", capsys.readouterr().err)
+
+
+def test_live_fails_where_there_is_no_jvm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOATPPL_H2_JAR", "/nowhere/h2.jar")
+    monkeypatch.setenv("LIVE", "1")
+    assert demo.main([]) == 1
+    out, err = capsys.readouterr()
+    assert "nothing was tuned" in err
+    assert not out
+
+
+def test_the_recorded_space_is_what_was_measured() -> None:
+    table = Replay(load())
+    recorded = demo.recorded_space(space(), table)
+    assert recorded.default == space().default
+    assert all(recorded.feasible_configuration(known) for known in table.configurations)
+    assert not recorded.feasible_configuration({"young_mb": 33, "survivor_ratio": 8, "tenuring": 15})
+
+
+def test_every_collector_of_the_second_space_is_recorded_untouched() -> None:
+    choices = collector_space().parameters["collector"].choices
+    untouched = {run.configuration["collector"] for run in load() if len(run.configuration) == 1}
+    assert set(choices) == untouched == set(demo.UNTOUCHED)
+    assert "collector" in PARAMETERS
+
+
+def test_pairs_are_judged_by_their_log_ratios() -> None:
+    pairs = [(20.0, 10.0), (30.0, 10.0), (24.0, 10.0)]
+    ratio, bound = demo.lower_bound(pairs)
+    logs = np.log([2.0, 3.0, 2.4])
+    assert ratio == pytest.approx(np.exp(logs.mean()))
+    assert bound == pytest.approx(np.exp(logs.mean() - 2.919986 * logs.std(ddof=1) / 3**0.5))
+    assert demo.lower_bound([(20.0, 10.0)] * 8) == (pytest.approx(2.0), pytest.approx(2.0))
+    assert demo.lower_bound([(20.0, 10.0)])[1] == 0.0  # one pair bounds nothing
+    assert demo.lower_bound([*pairs, (20.0, float("inf"))])[1] == 0.0  # nor does a best that fails
+
+
+def test_a_failed_run_of_a_pair_is_the_worst() -> None:
+    def run(configuration: object) -> dict[str, float]:
+        raise RunFailed("overloaded")
+
+    assert demo.p99_or_worst(run, {}) == float("inf")
+    assert "could not carry the load" in demo.untouched_sentence("g1", [float("inf")] * 3)
+
+
+def test_both_orders_occur_within_pairs(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+
+    def run(configuration: dict[str, int]) -> dict[str, float]:
+        asked.append(configuration["young_mb"])
+        return {"p99": float(configuration["young_mb"])}
+
+    pairs = demo.measure_pairs(run, {"young_mb": 5}, {"young_mb": 20}, 8, seed=1)
+    assert pairs == [(20.0, 5.0)] * 8
+    firsts = asked[::2]
+    assert {5, 20} == set(firsts)
+    assert all({first, second} == {5, 20} for first, second in zip(firsts, asked[1::2], strict=True))
+
+
+def test_a_peer_that_wins_is_reported_as_winning() -> None:
+    rows = [
+        {"seed": seed, "method": method, "baseline_ms": 20.0, "best_ms": best}
+        for seed in (1, 2)
+        for method, best in (("structured", 8.0), ("random", 5.0))
+        for _ in range(8)
+    ]
+    table = acceptance.summary(rows)
+    assert "| **random** | 2 | 4.00 |" in table
+    assert "| structured | 2 | 2.50 |" in table
