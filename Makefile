@@ -16,7 +16,7 @@ WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test nightly demo bench lint clean
+.PHONY: help test nightly demo bench bench-quick bench-peers lint clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,12 @@ demo: $(DEMO_INSTALLED)  ## tune the garbage collector of a real JVM (LIVE=1: fa
 
 bench: $(INSTALLED)  ## print the table of promises and what was measured
 	$(BIN)/python -m benchmarks
+
+bench-quick: $(INSTALLED)  ## boatppl beside a few of its peers on a few problems: under 10 minutes
+	$(THREADS) $(BIN)/python -m benchmarks.compare --quick
+
+bench-peers: $(INSTALLED)  ## boatppl beside all its peers on all problems: days; interrupted, it goes on
+	$(THREADS) $(BIN)/python -m benchmarks.compare
 
 clean:  ## remove the environment, caches and reports (never a study's .db)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov report

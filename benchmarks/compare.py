@@ -1,181 +1,152 @@
-"""``python -m benchmarks.compare``: tuners on problems with a known optimum, over seeds.
+"""``python -m benchmarks.compare``: tuners on the same problems, seeds and budgets.
 
 After every trial each tuner says which configuration it would recommend; what counts is the noise-free value
-there. All begin with the default configuration. Peers and our generic tuner see the objective alone.
+there. All begin with the default configuration. Peers and our generic tuner see the objective alone (the
+function-network method also the graph and every node), and peers get ten times our trials. Every run is
+written as it ends, so a comparison that was stopped goes on where it was.
 """
 
 import argparse
-import csv
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from statistics import median as middle
 
-import numpy as np
-
-from benchmarks.censored import bootstrap, first_within, median, quantile, ratio_of_medians
-from benchmarks.figures import markdown_table
+from benchmarks.curves import draw
 from benchmarks.machine import described, load
 from benchmarks.peers.environment import Unavailable
-from benchmarks.problems import Problem, problems
-from benchmarks.tuners import TUNERS
+from benchmarks.problems import Problem
+from benchmarks.race import Trace, trace
+from benchmarks.runs import append, read, row_of, trace_of
+from benchmarks.standings import costs, overall, settings, table, verdict
+from benchmarks.suite import QUICK as FEW
+from benchmarks.suite import suite
+from benchmarks.tuners import ENTRANTS, QUICK
 
 RESULTS = Path(__file__).parent / "results"
-SHARES = (0.10, 0.05, 0.01)  # of the optimum
-MILESTONES = (10, 20, 30)
 
 
 @dataclass(frozen=True)
-class Trace:
-    """One tuner on one problem with one seed.
+class Plan:
+    """What is compared.
 
-    ``gaps`` after each trial: how far the recommendation's noise-free value is above the optimum, as a share
-    of it. ``seconds`` that each suggestion and the recommendation after it took.
+    ``trials`` is our budget and ``times`` how many times that a peer gets; ``limit`` the seconds of its own
+    that a tuner may take for a run; after ``minutes`` no further run begins.
     """
 
-    problem: str
-    tuner: str
-    seed: int
-    gaps: tuple[float, ...]
-    seconds: tuple[float, ...]
+    problems: Sequence[str]
+    tuners: Sequence[str]
+    seeds: int
+    trials: int
+    times: int
+    limit: float
+    minutes: float
 
-
-def trace(problem: Problem, name: str, seed: int, n_trials: int) -> Trace:
-    """Run a tuner; the noise of trial ``i`` depends on the seed and ``i`` alone."""
-    gaps, seconds = [], []
-    tuner = TUNERS[name](problem, seed)
-    try:
-        for i in range(n_trials):
-            began = time.perf_counter()
-            configuration = tuner.ask()
-            tuner.tell(configuration, problem.run(configuration, np.random.default_rng([seed, i])))
-            gaps.append(problem.gap(tuner.best()))
-            seconds.append(time.perf_counter() - began)
-    finally:
-        tuner.close()
-    return Trace(problem.name, name, seed, tuple(gaps), tuple(seconds))
-
-
-def compare(names: Sequence[str], tuners: Sequence[str], seeds: int, n_trials: int) -> Iterator[Trace]:
-    """Yield a trace for every problem, seed and tuner; a tuner that cannot be had is named and left out."""
-    known, missing = problems(), set()
-    for problem in (known[name] for name in names):
-        for seed in range(1, seeds + 1):
-            for tuner in tuners:
-                if tuner in missing or (tuner == "structured" and problem.structured is None):
-                    continue
-                try:
-                    yield trace(problem, tuner, seed, n_trials)
-                except Unavailable as error:
-                    print(f"left out: {error}")
-                    missing.add(tuner)
-
-
-def summary(traces: Sequence[Trace], n_trials: int) -> str:
-    """Return a table for each problem, and ratios where a structured tuner ran."""
-    parts = []
-    for problem in dict.fromkeys(item.problem for item in traces):
-        mine = [item for item in traces if item.problem == problem]
-        names = dict.fromkeys(item.tuner for item in mine)
-        by_tuner = {name: [item for item in mine if item.tuner == name] for name in names}
-        milestones = [n for n in MILESTONES if n <= n_trials]
-        goals = [f"trials to {share:.0%}" for share in SHARES]
-        head = ["tuner", *goals, *(f"gap at {n}" for n in milestones), "s / trial"]
-        rows = [[name, *_cells(runs, n_trials, milestones)] for name, runs in by_tuner.items()]
-        seeds = len(next(iter(by_tuner.values())))
-        parts.append(f"## {problem} (seeds: {seeds})\n\n{markdown_table(head, rows)}\n")
-        parts += _ratios(by_tuner, n_trials)
-    return "\n".join(parts)
-
-
-def _cells(runs: Sequence[Trace], n_trials: int, milestones: Sequence[int]) -> list[str]:
-    """Trials to each share, gaps at the milestones, and the median seconds of a trial."""
-    cells = []
-    for share in SHARES:
-        counts = [first_within(run.gaps, share) for run in runs]
-        low, high = bootstrap([counts], median)
-        quarter, half, three = (_trials(quantile(counts, q), n_trials) for q in (0.25, 0.5, 0.75))
-        sure = f"{_trials(low, n_trials)}-{_trials(high, n_trials)}"
-        cells.append(f"{half} [{quarter}-{three}] ({sure})")
-    for n in milestones:
-        gaps = [100 * run.gaps[n - 1] for run in runs]
-        cells.append(f"{median(gaps):.1f} % [{quantile(gaps, 0.25):.1f}-{quantile(gaps, 0.75):.1f}]")
-    return [*cells, f"{middle(second for run in runs for second in run.seconds):.2f}"]
-
-
-def _trials(count: float, n_trials: int) -> str:
-    return f">{n_trials}" if np.isinf(count) else f"{count:.0f}"
-
-
-def _ratios(by_tuner: dict[str, list[Trace]], n_trials: int) -> list[str]:
-    """How many times fewer trials the structured tuner needs, with the lower bound that a claim would
-    need."""
-    if "structured" not in by_tuner:
-        return []
-    lines = []
-    for other in (name for name in by_tuner if name != "structured"):
-        for share in SHARES:
-            theirs, ours = (
-                [first_within(run.gaps, share) for run in by_tuner[name]] for name in (other, "structured")
-            )
-
-            def ratio(a: Sequence[float], b: Sequence[float]) -> float:
-                return ratio_of_medians(a, b, n_trials)
-
-            if np.isinf(median(ours)):
-                lines.append(f"- to {share:.0%}: structured itself did not get there in {n_trials} trials")
+    def runs(self, known: Mapping[str, Problem]) -> Iterator[tuple[Problem, str, int, int]]:
+        """Yield (problem, tuner, seed, budget), seed after seed: what is interrupted has whole seeds."""
+        for seed, name, tuner in product(range(1, self.seeds + 1), self.problems, self.tuners):
+            problem, entrant = known[name], ENTRANTS[tuner]
+            if tuner == "structured" and problem.structured is None:
                 continue
-            low, _ = bootstrap([theirs, ours], ratio)
-            lines.append(
-                f"- to {share:.0%}: {other} needs {ratio(theirs, ours):.1f} times the trials of structured "
-                f"(one-sided 95 % bound {low:.1f}; censored runs counted at {n_trials + 1})"
-            )
-    return ["\n".join(dict.fromkeys(lines)) + "\n"]
+            if entrant.takes(problem):
+                yield problem, tuner, seed, self.trials * (1 if entrant.ours else self.times)
 
 
-def write(traces: Sequence[Trace], path: Path) -> None:
-    """Write every trial of every trace as CSV."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["problem", "tuner", "seed", "trial", "gap", "seconds"])
-        for item in traces:
-            for i, (gap, seconds) in enumerate(zip(item.gaps, item.seconds)):
-                writer.writerow([item.problem, item.tuner, item.seed, i + 1, f"{gap:.6g}", f"{seconds:.4g}"])
+def compare(plan: Plan, done: Sequence[Mapping[str, str]]) -> Iterator[Trace]:
+    """Yield every run of the plan that is not done; a tuner that cannot be had is named and left out."""
+    began, missing = time.monotonic(), set()
+    keys = {(row["problem"], row["tuner"], row["seed"], row["budget"]) for row in done}
+    for problem, tuner, seed, budget in plan.runs(suite()):
+        if tuner in missing or (problem.name, tuner, str(seed), str(budget)) in keys:
+            continue
+        if time.monotonic() - began > 60 * plan.minutes:
+            print(f"{plan.minutes:g} minutes are over; run it again and it goes on from here.")
+            return
+        try:
+            yield trace(problem, tuner, seed, budget, plan.limit, early=not ENTRANTS[tuner].ours)
+        except Unavailable as error:
+            print(f"left out: {error}")
+            missing.add(tuner)
 
 
 EXPLAINED = """\
-Trials until the recommended configuration's noise-free value is within a share of the optimum: median
-[quartiles] (90 % bootstrap interval of the median), `>` where the budget ended first. Gaps in percent of the
-optimum.
+Trials until the recommended configuration's noise-free value is within a share of the
+optimum (of the typical value where the optimum is 0): median [quartiles]; `>` where the run ended first,
+and nothing is dropped. `s to 5%` is the tuner's own time (and the runs', where the system is real), `area`
+the mean gap over our budget as a share of the default's, `at n` the median gap after n trials, `last` the
+one at the end. A peer's run ends once its recommendation has been within 1 % for three trials on end.
 """
+
+
+COSTS = """\
+Medians over all runs: seconds to begin (the model, or the peer's process), of the slowest trial (compilation
+included), of a trial as trials grow: asking, telling and recommending. MB is the most resident memory of the
+process; ours is the bench itself, with every problem.
+"""
+
+
+def report(traces: Sequence[Trace], about: Mapping[str, str]) -> str:
+    """Return the whole comparison as Markdown."""
+    known = suite()
+    parts = [f"# Tuners compared\n\nMade by `python -m benchmarks.compare`.\n\n{EXPLAINED}"]
+    parts.append(f"## All problems\n\n{overall(traces, known)}")
+    for name in (name for name in known if any(item.problem == name for item in traces)):
+        problem, mine = known[name], [item for item in traces if item.problem == name]
+        said = f"{len(problem.space.names)} parameters; noise: {problem.noise or 'none'}"
+        parts.append(f"## {name}\n\n{said}. {verdict(mine)}\n\n{table(mine, problem.seconds)}\n")
+    parts.append(f"## Costs\n\n{COSTS}\n{costs(traces)}\n")
+    parts.append(f"## Settings\n\n{settings(traces)}\n")
+    parts.append("## Where\n\n" + "\n".join(f"- {name}: {value}" for name, value in about.items()) + "\n")
+    return "\n".join(parts)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    problems = options.problems or (FEW if options.quick else list(suite()))
+    tuners = options.tuners or (QUICK if options.quick else list(ENTRANTS))
+    seeds, trials = options.seeds or (2 if options.quick else 20), options.trials or 20
+    limit = options.limit or (10.0 if options.quick else 300.0)
+    minutes = options.minutes or (8.0 if options.quick else float("inf"))
+    return Plan(problems, tuners, seeds, trials, options.times, limit, minutes)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", nargs="+", choices=list(suite()), metavar="PROBLEM")
+    parser.add_argument("--tuners", nargs="+", choices=list(ENTRANTS), metavar="TUNER")
+    parser.add_argument("--seeds", type=int, help="20, or 2 with --quick")
+    parser.add_argument("--trials", type=int, help="our budget: 20")
+    parser.add_argument("--times", type=int, default=10, help="a peer's budget is this many times ours")
+    parser.add_argument("--limit", type=float, help="seconds of its own a tuner may take for one run")
+    parser.add_argument("--minutes", type=float, help="no run begins after these minutes")
+    parser.add_argument("--quick", action="store_true", help="few problems and tuners: under 10 minutes")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of compare.csv, .md and .png")
+    parser.add_argument("--fresh", action="store_true", help="forget the runs that are there")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Compare, print the tables and keep them in ``benchmarks/results``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", nargs="+", default=list(problems()), choices=list(problems()))
-    parser.add_argument("--tuners", nargs="+", default=list(TUNERS), choices=list(TUNERS))
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--quick", action="store_true", help="2 seeds of 20 trials: under 10 minutes")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for compare.md and compare.csv")
-    options = parser.parse_args()
-    seeds, n_trials = (2, 20) if options.quick else (options.seeds, options.trials)
-    about, traces = described(), []
-    options.results.mkdir(parents=True, exist_ok=True)
-    for item in compare(options.problems, options.tuners, seeds, n_trials):
-        traces.append(item)
-        write(traces, options.results / "compare.csv")  # what is done survives an interruption
-        spent = sum(item.seconds)
-        print(
-            f"{item.problem} {item.tuner} seed {item.seed}: gap {item.gaps[-1]:.1%}, {spent:.0f} s",
-            flush=True,
-        )
-    about["load after"] = load()
-    where = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    text = f"# Tuners compared\n\n{EXPLAINED}\n{summary(traces, n_trials)}\n{where}\n"
-    (options.results / "compare.md").write_text(text)
+    options = _options()
+    plan, about = _plan(options), described()
+    stem = options.results / ("compare-quick" if options.quick else "compare")
+    runs = stem.with_suffix(".csv")
+    if options.fresh:
+        runs.unlink(missing_ok=True)
+    for item in compare(plan, read(runs)):
+        now = {"load": load(), "date": about["date"], "commit": about["commit"]}
+        append(runs, [row_of(item, plan.trials, now)])
+        said = f"gap {item.gap_at(len(item.gaps) or 1):.1%} after {len(item.gaps)} trials {item.stopped}"
+        print(f"{item.problem} {item.tuner} seed {item.seed}: {said}, {sum(item.seconds):.0f} s", flush=True)
+    rows = read(runs)
+    traces = [trace_of(row) for row in rows]
+    loads = sorted(float(row["load"]) for row in rows)
+    about |= {"runs": str(len(rows)), "load while it ran": f"{loads[0]} to {loads[-1]}"}
+    about["commits"] = ", ".join(dict.fromkeys(row["commit"] for row in rows))
+    about["limit of a tuner's own time a run"] = f"{plan.limit:g} s"
+    text = report(traces, about)
+    stem.with_suffix(".md").write_text(text)
+    draw(traces, stem.with_suffix(".png"))
     print(f"\n{text}")
 
 

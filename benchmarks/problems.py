@@ -24,7 +24,9 @@ class Problem:
 
     ``optimum`` is the least noise-free value of the objective; ``structured`` builds the model an engineer
     would write (None where nothing is known). ``transforms`` are those of the structured model's measured
-    quantities.
+    quantities. ``scale`` is what a gap is a share of: |optimum| unless given, as for optima of 0. ``choices``
+    are all configurations of a finite set; ``network`` names the inputs of every measured quantity;
+    ``noise`` says what scatters runs (empty: nothing does); ``seconds`` is what one run takes.
     """
 
     name: str
@@ -35,6 +37,12 @@ class Problem:
     known_optimum: float | None = None
     structured: Callable[[boat.Space], boat.DAGModel] | None = None
     transforms: Mapping[str, str] | None = None
+    scale: float | None = None
+    choices: tuple[Mapping[str, Any], ...] | None = None
+    network: Mapping[str, tuple[str, ...]] | None = None
+    noise: str = ""
+    seconds: float = 0.0
+    kind: str = "generic"
 
     def truth(self, configuration: Configuration) -> float:
         """Return the objective's noise-free value."""
@@ -48,8 +56,22 @@ class Problem:
         return min(self.truth(configuration) for configuration in self.grid())
 
     def gap(self, configuration: Configuration) -> float:
-        """Return how far a configuration's noise-free value is above the optimum, as a share of |optimum|."""
-        return (self.truth(configuration) - self.optimum) / abs(self.optimum)
+        """Return how far a configuration's noise-free value is above the optimum, as a share of the scale."""
+        return (self.truth(configuration) - self.optimum) / (self.scale or abs(self.optimum))
+
+    def nearest(self, configuration: Configuration) -> dict[str, Any]:
+        """Return the configuration that is run when another is asked for: the nearest of a finite set, in the
+        unit cube; else itself, with parameters that do not matter at their default."""
+        if self.choices is None:
+            return self.space.validate(configuration)
+        row = self.space.encode([self.space.validate(configuration, strict=False)])
+        away = np.abs(self._choices - row).sum(axis=1)
+        return dict(self.choices[int(away.argmin())])
+
+    @cached_property
+    def _choices(self) -> np.ndarray:
+        """The finite set in the unit cube (configuration, coordinate)."""
+        return self.space.encode(self.choices)
 
 
 def scattered(value: float, spread: float, rng: np.random.Generator | None) -> float:
@@ -237,7 +259,7 @@ def problems() -> dict[str, Problem]:
             known_optimum=0.39788735772973816,
         ),
         Problem("hartmann6", cube, "value", hartmann_run, known_optimum=-3.322368011415515),
-        Problem("mixed", mixed, "latency", mixed_run, grid=_mixed_grid),
+        Problem("mixed", mixed, "latency", mixed_run, grid=_mixed_grid, noise="log-normal, 5 %"),
         Problem(
             "collector",
             collector_space(),
@@ -246,6 +268,13 @@ def problems() -> dict[str, Problem]:
             grid=_collector_grid,
             structured=collector_model,
             transforms={"gc_rate": "log", "gc_pause": "log", "p99": "log"},
+            network={
+                "gc_rate": ("young_mb", "survivor_ratio"),
+                "gc_pause": ("young_mb", "survivor_ratio", "tenuring"),
+                "p99": ("gc_rate", "gc_pause"),
+            },
+            noise="log-normal, 5 and 10 %",
+            kind="structured",
         ),
     ]
     return {problem.name: problem for problem in found}

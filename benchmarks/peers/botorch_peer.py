@@ -3,7 +3,8 @@
 One exact GP a measured quantity (`SingleTaskGP`, maximum a posteriori by `fit_gpytorch_mll`, its own priors,
 Standardize), Monte-Carlo log noisy expected improvement of the objective with 512 quasi-random samples (its
 default), maximised by `optimize_acqf` with 10 restarts of 512 raw samples. Integers are relaxed and rounded;
-where a space has categoricals or Booleans, `MixedSingleTaskGP` and `optimize_acqf_mixed_alternating`.
+where a space has categoricals or Booleans, `MixedSingleTaskGP` and `optimize_acqf_mixed_alternating`; a
+finite set of configurations is searched by `optimize_acqf_discrete`.
 """
 
 import math
@@ -17,7 +18,7 @@ from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import MixedSingleTaskGP, ModelListGP, SingleTaskGP
-from botorch.optim import optimize_acqf
+from botorch.optim import optimize_acqf, optimize_acqf_discrete
 from botorch.optim.optimize_mixed import optimize_acqf_mixed_alternating
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from protocol import Cube, serve
@@ -95,12 +96,22 @@ class BoTorchPeer:
 
     def search(self, model):
         """Return the row that maximises the acquisition."""
+        return self.maximized(self.acquisition(model))
+
+    def acquisition(self, model):
+        """Return the acquisition of a model."""
         index, sign = self.index, self.sign
-        acquisition = qLogNoisyExpectedImprovement(
+        return qLogNoisyExpectedImprovement(
             model,
             torch.tensor(self.rows),
             objective=GenericMCObjective(lambda Y, X=None: sign * Y[..., index]),
         )
+
+    def maximized(self, acquisition):
+        """Return the row where an acquisition is largest."""
+        if self.spec.get("choices"):
+            rows = torch.tensor([self.cube.encode(choice) for choice in self.spec["choices"]])
+            return optimize_acqf_discrete(acquisition, q=1, choices=rows)[0][0].tolist()
         counts, binary = self.cube.categorical, self.cube.binary
         high = [float(counts[i] - 1) if i in counts else 1.0 for i in range(len(self.spec["space"]))]
         bounds = torch.tensor([[0.0] * len(high), high])

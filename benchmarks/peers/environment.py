@@ -1,4 +1,9 @@
-"""Build a peer's environment: a virtualenv of its own under ``benchmarks/.environments``, made once."""
+"""Build a peer's environment: a virtualenv of its own under ``benchmarks/.environments``, made once.
+
+What goes into it is in ``NAME.txt``. A line ``# over: OTHER`` puts it on top of another environment, whose
+packages it sees (the peers on PyTorch share one PyTorch of over a gigabyte); a line ``# without
+dependencies`` installs what is listed and nothing that it asks for.
+"""
 
 import os
 import shutil
@@ -10,6 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parent / ".environments"
 SECONDS = 900  # a peer is large
+OVER, ALONE = "# over:", "# without dependencies"
 
 
 class Unavailable(RuntimeError):
@@ -31,7 +37,7 @@ def environment(name: str) -> Path:
         return python
     reasons = []
     for candidate in _pythons():
-        reason = _build(candidate, folder, HERE / f"{name}.txt")
+        reason = _build(candidate, folder, HERE / f"{name}.txt", wanted)
         if reason is None:
             stamp.write_text(wanted)
             return python
@@ -51,19 +57,33 @@ def _runs(python: str) -> bool:
     return subprocess.run([python, "-c", "import venv"], capture_output=True, timeout=60).returncode == 0
 
 
-def _build(python: str, folder: Path, requirements: Path) -> str | None:
+def _build(python: str, folder: Path, requirements: Path, wanted: str) -> str | None:
     """Build the environment; return None or the last words of what failed."""
-    steps = [
-        [python, "-m", "venv", "--clear", str(folder)],
-        [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "-r", str(requirements)],
-    ]
+    below = [line.removeprefix(OVER).strip() for line in wanted.splitlines() if line.startswith(OVER)]
+    lower = [environment(name) for name in below]
+    if lower:
+        python = str(lower[0].resolve())  # one PyTorch, so one Python
+    reason = _done([python, "-m", "venv", "--clear", str(folder)])
+    if reason is None and lower:
+        seen = next((folder / "lib").glob("python3*/site-packages")) / "below.pth"
+        seen.write_text("\n".join(map(_packages, lower)) + "\n")
+    alone = ["--no-deps"] if ALONE in wanted else []
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *alone, "-r", str(requirements)]
+    return reason or _done(pip)
+
+
+def _packages(python: Path) -> str:
+    return str(next((python.parent.parent / "lib").glob("python3*/site-packages")))
+
+
+def _done(step: list[str]) -> str | None:
+    """Run one step; return None or the last words of what failed."""
     quiet = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    for step in steps:
-        try:
-            done = subprocess.run(step, capture_output=True, text=True, timeout=SECONDS, env=quiet)
-        except subprocess.TimeoutExpired:
-            return f"not done after {SECONDS} s"
-        if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            return (errors or [done.stderr.strip()])[-1][:200]
-    return None
+    try:
+        done = subprocess.run(step, capture_output=True, text=True, timeout=SECONDS, env=quiet)
+    except subprocess.TimeoutExpired:
+        return f"not done after {SECONDS} s"
+    if done.returncode == 0:
+        return None
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    return (errors or [done.stderr.strip()])[-1][:200]

@@ -31,7 +31,9 @@ class Peer:
     def __init__(
         self, python: Path | str, script: str, spec: Mapping[str, Any], log: Path | None = None
     ) -> None:
-        self._log = (log or Path("/dev/null")).open("a")
+        path = log or Path("/dev/null")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._log = path.open("a")
         self._process = subprocess.Popen(
             [str(python), str(HERE / script)],
             stdin=subprocess.PIPE,
@@ -60,6 +62,11 @@ class Peer:
     def best(self) -> dict[str, Any]:
         """Return the configuration the peer would recommend now."""
         return self._exchange({"op": "best"})["configuration"]
+
+    @property
+    def process(self) -> int:
+        """The number of its process."""
+        return self._process.pid
 
     def close(self) -> None:
         """End the process."""
@@ -108,10 +115,18 @@ def spec_of(
     outputs: Sequence[str] | None = None,
     transforms: Mapping[str, str] | None = None,
     minimize: bool = True,
+    budget: int = 100,
+    noisy: bool = True,
+    choices: Sequence[Mapping[str, Any]] | None = None,
+    network: Mapping[str, Sequence[str]] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what a peer is opened with."""
+    """Return what a peer is opened with (``protocol.py`` says what each item means)."""
     return {
-        "space": [_parameter(name, parameter) for name, parameter in space.parameters.items()],
+        "space": [
+            {**_parameter(name, parameter), **_condition(name, parameter)}
+            for name, parameter in space.parameters.items()
+        ],
         "objective": objective,
         "outputs": list(outputs or [objective]),
         "transforms": dict(transforms or {}),
@@ -119,7 +134,23 @@ def spec_of(
         "n_initial": n_initial,
         "default": dict(space.default),
         "seed": seed,
+        "budget": budget,
+        "noisy": noisy,
+        "choices": None if choices is None else [dict(choice) for choice in choices],
+        "network": None if network is None else {name: list(inputs) for name, inputs in network.items()},
+        "options": dict(options or {}),
     }
+
+
+def _condition(name: str, parameter: Any) -> dict[str, Any]:
+    """When a parameter matters: parent -> the values that make it."""
+    when = getattr(parameter, "when", None)
+    if when is None:
+        return {}
+    if not isinstance(when, Mapping):
+        raise TypeError(f"{name} matters by a function: peers take conditions such as {{'kind': 'hash'}}.")
+    many = {p: list(v) if isinstance(v, list | tuple) else [v] for p, v in when.items()}
+    return {"when": many}
 
 
 def _parameter(name: str, parameter: Any) -> dict[str, Any]:

@@ -8,9 +8,13 @@ Imported by peers under whatever Python they need, so this file uses the standar
 - ``{"op": "best"}`` by ``{"configuration": {...}}``
 
 A parameter is ``{"name", "kind"}`` with ``low, high, log`` (``float``, ``integer``) or ``choices``
-(``categorical``; a Boolean is ``boolean``). ``open`` also carries ``outputs`` (the names measured),
-``transforms`` (name -> ``"log"``), ``minimize``, ``n_initial``, ``default`` (the first configuration) and
-``seed``. A peer that raises answers ``{"error": ...}``.
+(``categorical``; a Boolean is ``boolean``), and ``when`` (parent -> the values that make it matter) where it
+is conditional: those that know no conditions propose all parameters. ``open`` also carries ``outputs`` (the
+names measured), ``transforms`` (name -> ``"log"``), ``minimize``, ``n_initial``, ``default`` (the first
+configuration), ``seed``, ``budget`` (trials at most), ``noisy``, ``choices`` (all configurations of a finite
+set, else null), ``network`` (node -> the names of its inputs, else null) and ``options`` (the peer's own).
+What is told may be another configuration than the one asked for. A peer that raises answers ``{"error":
+...}``.
 """
 
 import json
@@ -55,6 +59,36 @@ class Cube:
             ]
         )
 
+    def flat(self, configuration):
+        """Return a configuration's row with choices too as numbers in [0, 1]: :meth:`uniform`'s inverse."""
+        counts = self.categorical
+        row = self.encode(configuration)
+        return [(value + 0.5) / counts[i] if i in counts else value for i, value in enumerate(row)]
+
+    def parents_first(self):
+        """Return the parameters, conditional ones after what decides about them."""
+        return sorted(self.space, key=lambda item: self._depth(item))
+
+    def matters(self, item, chosen):
+        """Whether a parameter matters, given the values of those that matter before it."""
+        return all(chosen.get(parent) in values for parent, values in (item.get("when") or {}).items())
+
+    def active(self, configuration):
+        """Return the values of the parameters that matter."""
+        found = {}
+        for item in self.parents_first():
+            if self.matters(item, found):
+                found[item["name"]] = configuration[item["name"]]
+        return found
+
+    def ordered(self, configuration):
+        """Return a configuration in the space's order."""
+        return {item["name"]: configuration[item["name"]] for item in self.space}
+
+    def _depth(self, item):
+        known = {other["name"]: other for other in self.space}
+        return 1 + max((self._depth(known[parent]) for parent in item.get("when") or {}), default=0)
+
     @staticmethod
     def _encode(item, value):
         if item["kind"] == "categorical":
@@ -83,6 +117,27 @@ def _scaled(item, value):
 
 def _bounds(item):
     return _scaled(item, item["low"]), _scaled(item, item["high"])
+
+
+def luckiest(told):
+    """Return the configuration of the least value, of pairs (value, configuration)."""
+    return min(told, key=lambda pair: pair[0])[1]
+
+
+def levels(space, budget):
+    """Return the steps along each parameter: equal ones for numbers, all of a choice, about the budget in
+    all."""
+    fixed = [2 if item["kind"] == "boolean" else len(item.get("choices", [])) for item in space]
+    share = float(budget)
+    for n in fixed:
+        share /= max(n, 1)
+    numbers = sum(n == 0 for n in fixed)
+    steps = max(2, int(share ** (1 / max(numbers, 1)) + 1e-9))
+    return [n or min(steps, _most(item)) for n, item in zip(fixed, space)]
+
+
+def _most(item):
+    return item["high"] - item["low"] + 1 if item["kind"] == "integer" else sys.maxsize
 
 
 def serve(tuner):

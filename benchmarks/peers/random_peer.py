@@ -4,11 +4,11 @@ measurement."""
 import random
 import sys
 
-from protocol import Cube, serve
+from protocol import Cube, luckiest, serve
 
 
 class RandomPeer:
-    """Uniform random search."""
+    """Uniform random search, over a finite set where there is one."""
 
     def open(self, spec):
         """Begin a study."""
@@ -26,11 +26,13 @@ class RandomPeer:
         """Return the next configuration, and no parts of the time."""
         if not self.told and self.spec.get("default"):
             return self.spec["default"], {}
+        if self.spec.get("choices"):
+            return self.random.choice(self.spec["choices"]), {}
         return self.cube.uniform([self.random.random() for _ in self.spec["space"]]), {}
 
     def best(self):
         """Return the configuration with the best measurement."""
-        return min(self.told, key=lambda pair: pair[0])[1]
+        return luckiest(self.told)
 
 
 if __name__ == "__main__":

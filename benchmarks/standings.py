@@ -1,0 +1,210 @@
+"""Tables of a comparison: how fast each tuner arrived, what it recommended, who won."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median as middle
+
+import numpy as np
+
+from benchmarks.censored import bootstrap, median, quantile, ratio_of_medians
+from benchmarks.figures import markdown_table
+from benchmarks.problems import Problem
+from benchmarks.race import SHARES, Trace
+from benchmarks.runs import MILESTONES
+from benchmarks.tuners import ENTRANTS
+
+CLAIM, OF_GENERIC = 6.0, 0.8  # DESIGN's promises
+DECISIVE = 0.05  # the share by which tuners are ranked
+
+
+def by_tuner(traces: Sequence[Trace]) -> dict[str, list[Trace]]:
+    """Return the runs of each tuner, in the order of the entrants."""
+    names = sorted({item.tuner for item in traces}, key=list(ENTRANTS).index)
+    return {name: [item for item in traces if item.tuner == name] for name in names}
+
+
+def paired(groups: Mapping[str, Sequence[Trace]], names: Sequence[str]) -> list[list[Trace]]:
+    """Return the runs of some tuners on the seeds that all of them have, in the same order."""
+    seeds = sorted(set.intersection(*({item.seed for item in groups[name]} for name in names)))
+    return [[item for seed in seeds for item in groups[name] if item.seed == seed] for name in names]
+
+
+def table(traces: Sequence[Trace], each: float = 0.0) -> str:
+    """Return the table of one problem; ``each``: seconds of one run of the system."""
+    head = ["tuner", "seeds", "budget", *(f"trials to {share:.0%}" for share in SHARES), "s to 5%", "area"]
+    head += [*(f"at {n}" for n in MILESTONES), "last", "ended early"]
+    ours = min(item.budget for item in traces)  # areas are compared over the same trials
+    rows = [[name, *_cells(runs, ours, each)] for name, runs in by_tuner(traces).items()]
+    return markdown_table(head, rows)
+
+
+def _cells(runs: Sequence[Trace], ours: int, each: float) -> list[str]:
+    """The cells of one tuner."""
+    budget = max(run.budget for run in runs)
+    cells = [str(len(runs)), str(budget)]
+    for share in SHARES:
+        counts = [run.trials_to(share) for run in runs]
+        quarter, half, three = (_trials(quantile(counts, q), runs) for q in (0.25, 0.5, 0.75))
+        cells.append(f"{half} [{quarter}-{three}]")
+    late = [run.seconds_to(DECISIVE, each) for run in runs]
+    cells.append(f"{median(late):.1f}" if np.isfinite(median(late)) else "never")
+    cells.append(f"{middle(run.area(ours) for run in runs):.2f}")
+    for n in MILESTONES:
+        cells.append(_percent(median([run.gap_at(n) for run in runs])) if n <= budget else "-")
+    cells.append(_percent(median([run.gap_at(len(run.gaps) or 1) for run in runs])))
+    ended = [run.stopped for run in runs if run.stopped not in ("", "arrived")]
+    cells.append("; ".join(f"{ended.count(why)}x {why}" for why in dict.fromkeys(ended)) or "")
+    return cells
+
+
+def _trials(count: float, runs: Sequence[Trace]) -> str:
+    """A count of trials; where it is of runs that never arrived, the least that one of those made."""
+    return f"{count:.0f}" if np.isfinite(count) else f">{_fewest(runs)}"
+
+
+def _fewest(runs: Sequence[Trace]) -> int:
+    return min((len(run.gaps) for run in runs if run.stopped != "arrived"), default=0)
+
+
+def _percent(gap: float) -> str:
+    return f"{100 * gap:.1f}%" if np.isfinite(gap) else "none"
+
+
+def capped(runs: Sequence[Trace], share: float) -> list[float]:
+    """Trials to a share, infinite where a run never arrived; nothing is dropped."""
+    return [run.trials_to(share) for run in runs]
+
+
+def best_of(groups: Mapping[str, Sequence[Trace]], names: Sequence[str]) -> str | None:
+    """Return the tuner of the least median trials to 5 %, the least area between equals; None of none."""
+    if not names:
+        return None
+
+    def rank(name: str) -> tuple[float, float]:
+        runs = groups[name]
+        ours = min(run.budget for runs in groups.values() for run in runs)
+        return median(capped(runs, DECISIVE)), middle(run.area(ours) for run in runs)
+
+    return min(names, key=rank)
+
+
+def verdict(traces: Sequence[Trace]) -> str:
+    """Return who was first on a problem, and the ratio with what may be claimed of it.
+
+    "No tuner" means that nobody's median run arrived.
+    """
+    groups = by_tuner(traces)
+    peers = [name for name in groups if not ENTRANTS[name].ours]
+    first, rival = best_of(groups, list(groups)), best_of(groups, peers)
+    if first is None or np.isinf(median(capped(groups[first], DECISIVE))):
+        lines = [f"No tuner's median came to within {DECISIVE:.0%}."]
+    else:
+        lines = [f"First to {DECISIVE:.0%} of the optimum: **{first}**."]
+    for mine in ("structured", "generic"):
+        if mine in groups and rival is not None:
+            lines.append(_ratio(groups, mine, rival))
+    return " ".join(lines)
+
+
+def _ratio(groups: Mapping[str, Sequence[Trace]], mine: str, rival: str) -> str:
+    """Say how many times our trials the best peer needed, over the seeds that both have.
+
+    A peer's run that never arrived counts as one trial more than it made: the ratio is a lower bound then.
+    """
+    ours, theirs = paired(groups, (mine, rival))
+    if not ours:
+        return f"{mine} and {rival} have no seed in common."
+    counts = ([_at_least(run) for run in theirs], capped(ours, DECISIVE))
+    if np.isinf(median(counts[1])):
+        return f"{mine} itself did not get there in {ours[0].budget} trials; the best peer is {rival}."
+    budget = max(run.budget for run in theirs)
+
+    def ratio(a: Sequence[float], b: Sequence[float]) -> float:
+        return ratio_of_medians(a, b, budget)
+
+    pairs = list(zip(*counts))
+    low, high = bootstrap([range(len(pairs))], lambda k: ratio(*zip(*(pairs[int(i)] for i in k))))
+    more = " or more" if np.isinf(median(capped(theirs, DECISIVE))) else ""
+    return (
+        f"The best peer, {rival}, needed {ratio(*counts):.1f}{more} times the trials of {mine} "
+        f"(90 % bootstrap over {len(pairs)} paired seeds: {low:.1f}-{high:.1f})."
+    )
+
+
+def _at_least(run: Trace) -> float:
+    """Trials to 5 %, or one more than were made."""
+    n = run.trials_to(DECISIVE)
+    return n if np.isfinite(n) else len(run.gaps) + 1.0
+
+
+def overall(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
+    """Return one row a problem: median trials to 5 % of each tuner, the winner marked; and the two goals."""
+    names = list(by_tuner(traces))
+    rows, met, counted, claims = [], 0, 0, []
+    for problem in dict.fromkeys(item.problem for item in traces):
+        groups = by_tuner([item for item in traces if item.problem == problem])
+        first = best_of(groups, list(groups))
+        cells = []
+        for name in names:
+            if name not in groups:
+                cells.append("-")
+                continue
+            half = median(capped(groups[name], DECISIVE))
+            text = _trials(half, groups[name])
+            cells.append(f"**{text}**" if name == first and np.isfinite(half) else text)
+        rows.append([problem, *cells])
+        rival = best_of(groups, [name for name in groups if not ENTRANTS[name].ours])
+        if rival and problems[problem].kind == "generic" and "generic" in groups:
+            counted += 1
+            met += _no_worse(groups["generic"], groups[rival])
+        if rival and problems[problem].kind == "structured" and "structured" in groups:
+            claims.append(f"{problem}: {_ratio(groups, 'structured', rival)}")
+    text = markdown_table(["median trials to 5%", *names], rows) + "\n"
+    if claims:
+        goal = f"Goal: at least {CLAIM:.0f} times fewer trials where the engineer's model is known.\n"
+        text += f"\n{goal}\n" + "\n".join(f"- {claim}" for claim in claims) + "\n"
+    if counted:
+        kept = "kept" if met >= OF_GENERIC * counted else "not kept"
+        text += (
+            f"\nGoal: generic no worse than the best peer's median on {OF_GENERIC:.0%} of the generic "
+            f"problems: {met} of {counted}, {kept}.\n"
+        )
+    return text
+
+
+def _no_worse(ours: Sequence[Trace], theirs: Sequence[Trace]) -> bool:
+    """Whether our median trials to 5 % are at most theirs; where neither arrives in our budget, the gap there
+    counts."""
+    budget = min(run.budget for run in ours)
+    mine, other = median(capped(ours, DECISIVE)), median(capped(theirs, DECISIVE))
+    if mine > budget and other > budget:
+        at = [median([run.gap_at(budget) for run in runs]) for runs in (ours, theirs)]
+        return at[0] <= at[1]
+    return mine <= other
+
+
+def costs(traces: Sequence[Trace]) -> str:
+    """Return what each tuner costs, the medians over all its runs: seconds to begin (of the study, or of the
+    peer's process), of its slowest trial, of a trial as trials grow; and the most memory."""
+    head = ["tuner", "s to begin", "slowest trial", "s / trial at 10", "at 30", "at 100", "at 200", "MB"]
+    rows = []
+    for name, runs in by_tuner(traces).items():
+        made = [run for run in runs if run.seconds]
+        cells = [middle(run.opened for run in made), middle(max(run.seconds) for run in made)] if made else []
+        texts = [f"{cell:.2f}" for cell in cells] or ["-", "-"]
+        for n in (10, 30, 100, 200):
+            near = [
+                s for run in made if len(run.seconds) >= n for s in run.seconds[n - 1 - n // 5 : n + n // 5]
+            ]
+            texts.append(f"{middle(near):.2f}" if near else "-")
+        most = [run.memory for run in made if np.isfinite(run.memory)]
+        rows.append([name, *texts, f"{max(most):.0f}" if most else "-"])
+    return markdown_table(head, rows)
+
+
+def settings(traces: Sequence[Trace]) -> str:
+    """Return what each tuner was run with, and its versions as it said them."""
+    rows = []
+    for name, runs in by_tuner(traces).items():
+        said = dict.fromkeys(", ".join(f"{k} {v}" for k, v in run.versions.items()) for run in runs)
+        rows.append([name, ENTRANTS[name].settings, "; ".join(text for text in said if text)])
+    return markdown_table(["tuner", "settings", "versions"], rows)
