@@ -1,0 +1,99 @@
+"""``python -m benchmarks.readme``: put the measured figures into README.md, from the repository's tables.
+
+No figure of the README is typed by hand: a test compares what stands there with what the tables say now.
+"""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.figures import Figure, markdown_table
+from models.jvm_gc import acceptance
+from models.sgd_scheduling import compare as scheduling
+from models.sgd_scheduling.best_known import read
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PROMISES = Path(__file__).parent / "results" / "promises.csv"
+BEGIN = "<!-- figures: written by python -m benchmarks.readme -->"
+END = "<!-- end of the figures -->"
+MACHINES = 10  # of the simulated cluster
+NUMBERS = ("bound", "found")
+
+JVM = """\
+**A real JVM, live** (`python -m models.jvm_gc.acceptance`; every seed stands in
+[models/jvm_gc/acceptance.md](models/jvm_gc/acceptance.md)). SerialGC's flags at a fixed heap, at most
+{trials} runs a search; then what it recommends and SerialGC's defaults are measured anew, {rounds} times in
+random order, under load that no search saw. The ratio is p99 with the defaults / p99 of what is recommended.
+**The workload was sized so that the collector's flags matter**: this says what tuning does there, not what it
+would do for you. Where several methods were run, the one with the highest ratio is in bold, ours or not."""
+
+SIMULATED = """\
+**Scheduling SGD, a simulation** (`python -m models.sgd_scheduling.compare`): no cluster was run. Noise-free
+seconds an iteration of the best schedule so far, medians over seeds."""
+
+PROMISED = """\
+**Speed** (`make bench`; all of it, with remarks, stands in
+[benchmarks/results/promises.md](benchmarks/results/promises.md)), measured {date} at commit {commit} on
+{cores} cores ({machine}). What was promised and is not kept says so."""
+
+
+def figures() -> str:
+    """Return the section as Markdown: the live JVM, simulations where there are any, the promises."""
+    parts = [BEGIN, _jvm(), *_simulated(), _promises(), END]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _jvm() -> str:
+    rows = acceptance.read(acceptance.FILE)
+    trials = max(int(row["trials"]) for row in rows)
+    parts = [JVM.format(trials=trials, rounds=acceptance.ROUNDS)]
+    for workload in dict.fromkeys(row["workload"] for row in rows):
+        mine = [row for row in rows if row["workload"] == workload]
+        parts.append(f"`{workload}`:\n\n{acceptance.summary(mine)}")
+    return "\n\n".join(parts)
+
+
+def _simulated() -> list[str]:
+    if not scheduling.TABLE.exists():
+        return []
+    lines = scheduling.summary(read(scheduling.TABLE), MACHINES)
+    return [SIMULATED, "```\n" + "\n".join(lines) + "\n```"]
+
+
+def _promises() -> str:
+    with PROMISES.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [_figure(row) for row in rows]
+    table = markdown_table(
+        ["promise", "measured as", "promised", "found", "kept"],
+        [[f.promise, f.what, f.promised_text, f.found_text, f.kept] for f in found if f.bound is not None],
+    )
+    return f"{PROMISED.format(**rows[0])}\n\n{table}"
+
+
+def _figure(row: Mapping[str, str]) -> Figure:
+    bound, found = (float(row[name]) if row[name] else None for name in NUMBERS)
+    at_least = row["at_least"] == "True"
+    return Figure(row["promise"], row["what"], bound, found, row["unit"], row["note"], at_least)
+
+
+def replaced(text: str, section: str) -> str:
+    """Return a text with the section between the two marks in place of what stood there.
+
+    Raises ValueError for a text without the marks.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the text has no place for the figures; expected the lines {BEGIN} and {END}.")
+    return before + section + after
+
+
+def main() -> None:
+    """Write the section into README.md."""
+    README.write_text(replaced(README.read_text(), figures()))
+
+
+if __name__ == "__main__":
+    main()
