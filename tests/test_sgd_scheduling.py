@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from boatppl.rows import arrive, every_row
+from boatppl.transform import Transform
 from models.sgd_scheduling import simulator
 from models.sgd_scheduling.best_known import TABLE, best_known, read
 from models.sgd_scheduling.cluster import BYTES_PER_GBIT, make_cluster
 from models.sgd_scheduling.compare import best_so_far, trials_of
+from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
 from models.sgd_scheduling.peers import k_fastest
 from models.sgd_scheduling.schedule import Schedule, configuration_of, schedule_of, whole_samples
@@ -248,11 +250,23 @@ def test_the_models_times_are_work_over_speed_and_bytes_over_the_slowest_link(mo
     on = np.arange(10) > 0
     for serves, slowest in ((on | True, 100 / 50), (on, 10 / 9 * 100 / 1000)):
         configuration = configuration_of([1] * 10, serves, [1] * 10)
-        seconds = np.exp(
-            at(model, "transfer_time", configuration, link_bandwidth=bandwidth, pushes_crowded=0.0)[1]
-        )
-        own = 100 / bandwidth
-        np.testing.assert_allclose(seconds, np.maximum(own, slowest) + own, rtol=0.25)
+        [pull] = np.exp(at(model, "shortest_pull", configuration, link_bandwidth=bandwidth)[1])
+        assert slowest <= pull < 1.09 * slowest
+        known = {"shortest_pull": np.array([[pull]])}
+        drawn = {"link_bandwidth": bandwidth, "transfer_time::pushes_crowded": 0.0}
+        seconds = np.exp(at(model, "transfer_time", configuration, known, **drawn)[1])
+        np.testing.assert_allclose(seconds, np.maximum(100 / bandwidth, pull) + 100 / bandwidth)
+
+
+def test_what_is_observed_can_be_told_of_any_schedule(model):
+    on = np.eye(10, dtype=bool)[3]  # its own server: nothing moves
+    for configuration in (space().default, configuration_of(on, on, on)):
+        told = observed(Simulation(make_cluster(10, 0)))(configuration)
+        assert set(model.nodes) <= set(told)
+        for name, node in model.nodes.items():
+            values = np.asarray(told[name])
+            assert np.isfinite(Transform(node.node.transform).forward(values[np.isfinite(values)])).all()
+    assert np.isfinite(told["compute_time"]).tolist() == on.tolist()
 
 
 def test_the_model_sees_the_catalogue_only(model):

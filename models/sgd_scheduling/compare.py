@@ -20,6 +20,7 @@ import boatppl as boat
 from models.sgd_scheduling import best_known
 from models.sgd_scheduling.best_known import append, read
 from models.sgd_scheduling.cluster import make_cluster
+from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
 from models.sgd_scheduling.peers import PEERS
 from models.sgd_scheduling.simulator import Simulation
@@ -105,7 +106,7 @@ def _studied(
         trial = study.ask()
         asked[trial.number] = time.monotonic() - before
         simulation.calls = study.n_counted - 1  # each trial's noise, whoever runs it
-        study.tell(trial, simulation(trial.configuration))
+        study.tell(trial, observed(simulation)(trial.configuration))
         print(f"simulated: {tuner}, cluster {seed}, trial {study.n_counted}: ", end="")
         print(f"{study.objective_of(study.trials[trial.number]):.2f} s", flush=True)
     finished = [trial for trial in study.trials.finished if trial.measurements]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import boatppl as boat
 from models.sgd_scheduling.cluster import make_cluster
+from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
 from models.sgd_scheduling.simulator import Simulation
 from models.sgd_scheduling.spaces import space
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = f"{options.machines} machines, {len(machines.parameters)} parameters"
     print(f"simulated: {size}, cluster {options.seed}")
     result = boat.optimize(
-        run,
+        observed(run),
         scheduling_model(machines, run.cluster),
         minimize="iteration_time",
         n_trials=options.trials,
