@@ -116,8 +116,8 @@ def _introduction(options: argparse.Namespace, workload: Workload, live: JvmGc |
     what = "The collector and its flags" if options.collectors else "Three flags of SerialGC"
     seconds = f", about {workload.warmup_s + workload.measured_s + 1:.0f} s each" if live else ""
     return (
-        f"{what} at a fixed heap of {workload.heap_mb} MB, to lower p99: the latency that 1 % of "
-        f"{workload.rate:,g} operations a second on an H2 store exceed.\n"
+        f"{what} at a fixed heap of {workload.heap_mb} MB, to lower p99: the latency that 1 % of\n"
+        f"{workload.rate:,g} operations a second on an H2 store exceed. "
         f"At most {options.trials} runs{seconds}; the first is the default."
     )
 
@@ -149,6 +149,10 @@ def _evidence(
     elif live is not None:
         found: dict[str, Any] = {"java": live.java, "h2": live.h2, "medium": live.medium}
         fresh = JvmGc(workload, seed=EVIDENCE_SEED + 1_000 * options.seed, **found)
+        print(
+            "Search trials are no evidence. The best and SerialGC's defaults are measured anew in "
+            f"{options.pairs} pairs of random order,\nunder load of its own; then the untouched collectors."
+        )
         lines = [pairs_sentence(measure_pairs(fresh, best, default, options.pairs, options.seed))]
         if not options.no_long:
             long = JvmGc(replace(workload, measured_s=LONG_S), seed=EVIDENCE_SEED + 500, **found)
