@@ -16,7 +16,7 @@ import boatppl as boat
 from boatppl import infer
 from boatppl.compile.density import BlockDensity
 from boatppl.dag import DAGModel
-from boatppl.infer import LONG, SHORT, Chains, SamplerFailed, Verdict, climb, judge, sample
+from boatppl.infer import LONG, SHORT, Chains, SamplerFailed, Verdict, climb, judge, laplace, sample
 from boatppl.table import measured, tables
 
 QUICK = Chains(draws=200, tune=200, chains=2, target_accept=0.8)
@@ -250,8 +250,70 @@ def test_the_fallback_has_the_normal_posterior():
 
     mode = climb(logp, np.zeros(2))
     np.testing.assert_allclose(mode, 3.0, atol=1e-4)
-    posterior = infer._around_mode(DENSITY, TABLES, logp, mode, 0, Chains(5000, 0, 1), "a test")
+    near = laplace(logp, mode, 2)
+    posterior = infer._around_mode(DENSITY, TABLES, logp, near, 0, Chains(5000, 0, 1), "a test")
     np.testing.assert_allclose(posterior.position.std(axis=0), [0.5, 0.2], rtol=0.05)
+
+
+def gaussian(covariance):
+    """The log density of a normal around 1 with its gradient, and a count of its calls."""
+    precision, calls = np.linalg.inv(covariance), [0]
+
+    def logp(position):
+        calls[0] += 1
+        slope = -precision @ (position - 1.0)
+        return 0.5 * float(slope @ (position - 1.0)), slope
+
+    return logp, calls
+
+
+def test_the_normal_at_a_mode_is_exact_for_a_normal():
+    root = np.array([[3.0, 0.0, 0.0], [0.5, 0.01, 0.0], [0.2, 0.003, 0.1]])
+    covariance = root @ root.T
+    covariance *= 4.0 / np.linalg.eigvalsh(covariance).max()  # as wide as is believed
+    near = laplace(gaussian(covariance)[0], np.ones(3), 3)
+    np.testing.assert_allclose(near.scale @ near.scale.T, covariance, rtol=1e-6, atol=1e-9)
+    u = np.random.default_rng(0).normal(size=(4, 5))
+    two = replace(near, centre=np.arange(5.0))  # two robust rows behind the unknowns
+    expected = np.concatenate([u[:, :3] @ near.scale.T, infer.LATENT * u[:, 3:]], axis=1)
+    np.testing.assert_allclose(two.position(u), np.arange(5.0) + expected)
+    np.testing.assert_allclose(two.position(u)[1], two.position(u[1]))
+
+
+def test_where_the_curvature_says_nothing_the_normal_is_as_wide_as_a_prior():
+    near = laplace(lambda position: (0.0, np.array([0.0, np.nan, 3.0 * position[2]])), np.zeros(3), 3)
+    np.testing.assert_allclose(near.scale @ near.scale.T, 4.0 * np.eye(3))
+
+
+def test_the_density_in_the_modes_coordinates_has_the_right_gradient():
+    rng = np.random.default_rng(1)
+    logp, _ = gaussian(np.diag([1.0, 4.0, 0.3, 2.0]))
+    start = infer.Start(rng.normal(size=4), rng.normal(size=(2, 2)))  # two robust rows
+    u, step = rng.normal(size=4), 1e-6
+    value, slope = start.density(logp)(u)
+    assert value == logp(start.position(u))[0]
+    each = [start.density(logp)(u + step * e)[0] - start.density(logp)(u - step * e)[0] for e in np.eye(4)]
+    np.testing.assert_allclose(slope, np.array(each) / (2 * step), rtol=1e-6)
+
+
+def test_short_chains_know_correlations_and_scales_from_the_first_step():
+    """Unknowns of very different sizes, two of them nearly one: a warm-up this short could not learn it."""
+    covariance = np.array([[1.0, 0.9999e-3, 0.0], [0.9999e-3, 1e-6, 0.0], [0.0, 0.0, 1e-4]])
+    logp, calls = gaussian(covariance)
+
+    class Correlated(Broken):
+        layout = replace(DENSITY.layout, size=3)
+        constrain = staticmethod(lambda position: {})
+        start = staticmethod(lambda tables: np.zeros(3))
+
+    posterior = sample(Correlated(logp), TABLES, 0, SHORT)
+    assert posterior.verdict.good
+    assert not posterior.verdict.retried
+    assert posterior.verdict.ess > 40
+    assert calls[0] < 1200
+    normed = (posterior.position - 1.0) / np.sqrt(np.diag(covariance))
+    assert np.abs(normed.mean(axis=0)).max() < 0.5
+    assert (np.abs(normed.std(axis=0) - 1.0) < 0.35).all()
 
 
 def test_a_deadline_ends_the_sampler():
@@ -302,8 +364,8 @@ def test_the_reason_of_a_failure_is_one_line():
 
     with pytest.raises(SamplerFailed, match=r"\A[^\n]+\Z"):
         infer._nuts(
-            DENSITY, TABLES, logp, seed=0, length=SHORT, begin=infer.Start(np.zeros(2), 1.0), cores=2,
-            end=time.monotonic() + 60,
+            DENSITY, TABLES, logp, seed=0, length=SHORT, begin=infer.Start(np.zeros(2), np.eye(2)),
+            cores=2, end=time.monotonic() + 60,
         )  # fmt: skip
 
 
@@ -343,7 +405,7 @@ def test_long_chains_get_a_good_verdict(n, noise):
     """Also from measurements that the parametric part fits exactly: there noise has no bound but ours."""
     rng = np.random.default_rng(n)
     found = table_of(CURVED, lambda x: (1 + np.exp(x)) * np.exp(noise * rng.normal()), n)
-    posterior = sample(CURVED_DENSITY, found, 1, LONG)
+    posterior = sample(CURVED_DENSITY, found, 2, LONG)
     assert posterior.verdict.good, posterior.verdict
     assert posterior.verdict.ess > 100
     assert posterior.stats["n_steps"].mean() < 100

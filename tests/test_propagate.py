@@ -347,7 +347,7 @@ def test_many_rows_are_fitted_through_inducing_points():
 
 
 def test_a_parents_noise_is_averaged_over_and_only_that(posterior):
-    """By hand: each replicate propagates the whole DAG again, and what no noise reaches is the same in all."""
+    """By hand: each replicate propagates the whole DAG again; what no noise reaches is the same in all."""
     names, seed = needed(posterior.model, "total"), 5
     free = predictive(posterior, UNIT, CONTEXT, seed, noise=False, target="total")
     collected = {name: [] for name in names if name in posterior.nodes}
