@@ -11,11 +11,13 @@ Five parts, with the promise of each:
   them is left running.
 - ``strings``: hostile text as a parameter's value reaches a program's arguments unchanged.
 
-Figures are printed and kept in ``benchmarks/results/chaos.md`` (``--results`` names another folder).
+Counts are printed, and kept in ``chaos.csv`` and ``chaos.md`` of ``benchmarks/results`` (``--results`` names
+another folder). Several runs with seeds of their own add up: ``--only kills --kills 100 --seed 3``.
 """
 
 import argparse
 import contextlib
+import csv
 import json
 import os
 import random
@@ -31,7 +33,7 @@ from typing import Any
 import numpy as np
 
 import boatppl as boat
-from benchmarks.figures import Figure, markdown_table
+from benchmarks.figures import markdown_table
 from benchmarks.machine import described, load
 from benchmarks.pathological import GOOD, OBJECTIVES, left_behind
 from boatppl.policy import Choice
@@ -39,7 +41,27 @@ from boatppl.retry import to_retry
 from boatppl.session import resolve_orphans
 from boatppl.storage import StorageError, open_storage
 
+Counts = Counter[str]
 RESULTS = Path(__file__).parent / "results"
+PROMISES = (  # part, what is counted, which of its counts must be 0
+    ("kills", "acknowledged trials lost, of {acknowledged} in {kills} kills", "lost"),
+    ("kills", "stores that did not open after a kill", "unreadable"),
+    (
+        "kills",
+        "finished studies of {studies} with other suggestions than one that was never killed",
+        "different",
+    ),
+    ("kills", "orphans left in them", "orphans"),
+    ("stores", "of {files} damaged files read wrongly or without a sentence ({right} right)", "wrong"),
+    ("processes", "acknowledged trials lost, of {trials} by {processes} processes in {kills} kills", "lost"),
+    ("processes", "numbers given twice", "numbers twice"),
+    ("processes", "configurations run twice", "run twice"),
+    ("processes", "orphans left", "orphans"),
+    ("objectives", "of {objectives} bad objectives that stopped a study", "stopped"),
+    ("objectives", "of {objectives} that left a process behind", "left"),
+    ("objectives", "trials over their limit of 0.5 s by more than 2 s", "late"),
+    ("strings", "of {strings} hostile texts that reached argv changed", "changed"),
+)
 SPACE = boat.Space(x=boat.Float(0, 1, default=0.9), y=boat.Integer(1, 8, default=8))
 N_TRIALS = 10  # of each study that is killed: four of the design, six by the posterior
 SEED = 1
@@ -120,15 +142,14 @@ class Killed:
         return said[-1]
 
 
-def kills(folder: Path, n: int, seed: int = 0) -> list[Figure]:
+def kills(folder: Path, n: int, seed: int = 0) -> Counts:
     """Kill a tuner ``n`` times; studies that come to their end are followed by another one."""
     rng, killed = random.Random(seed), Killed(folder)
     whole = killed.uninterrupted()
     acknowledged: dict[tuple[str, int], float] = {}
-    moments: Counter[str] = Counter()
-    lost = unreadable = different = left = done = 0
-    while moments.total() < n:
-        name = f"study {done}"
+    found = Counts()
+    while found["kills"] < n:
+        name = f"study {found['studies']}"
         with child(lambda say, name=name: killed.tune(name, say, killed.path)) as (number, read):
             said = lines(read, rng.randrange(LIFE))
             time.sleep(rng.choice([0, rng.uniform(0, 0.006), rng.uniform(0, 0.2)]))  # a run, a fit
@@ -139,26 +160,22 @@ def kills(folder: Path, n: int, seed: int = 0) -> list[Figure]:
         told = [line.split() for line in said if line.startswith("told")]
         acknowledged |= {(name, int(place)): float(value) for _, place, value in told}
         if os.WIFSIGNALED(status):
-            moments[said[-1].split()[0] if said else "start"] += 1
+            found["kills"] += 1
+            found[f"at {said[-1].split()[0] if said else 'start'}"] += 1
         try:
-            found = _logs(killed.path)
+            logs = _logs(killed.path)
         except StorageError:
-            unreadable += 1
+            found["unreadable"] += 1
             continue
-        values = {(record, t.number): t.measurements.get("loss") for record, ts in found.items() for t in ts}
-        lost += sum(values.get(key) != value for key, value in acknowledged.items())
+        values = {(record, t.number): t.measurements.get("loss") for record, ts in logs.items() for t in ts}
+        gone = {key for key, value in acknowledged.items() if values.get(key) != value}
+        found["lost"] = max(found["lost"], len(gone))
         if said and said[-1].startswith("done"):
-            different += said[-1] != whole
-            left += len(found[name].running)
-            done += 1
-    print(f"  killed at: {dict(moments)}; {done} studies came to their end", flush=True)
-    note = f"{n} kills at {', '.join(f'{k} {v}' for k, v in moments.most_common())}"
-    return [
-        Figure("kill -9", f"acknowledged trials lost of {len(acknowledged)}", 0, lost, "", note),
-        Figure("kill -9", f"stores that did not open in {n} times", 0, unreadable, ""),
-        Figure("kill -9", f"orphans left in {done} finished studies", 0, left, ""),
-        Figure("kill -9", f"finished studies of {done} with other suggestions", 0, different, ""),
-    ]
+            found["different"] += said[-1] != whole
+            found["orphans"] += len(logs[name].running)
+            found["studies"] += 1
+    found["acknowledged"] = len(acknowledged)
+    return found
 
 
 def _logs(path: Path) -> dict[str, boat.Trials]:
@@ -172,7 +189,7 @@ def _logs(path: Path) -> dict[str, boat.Trials]:
 # -- damaged files
 
 
-def stores(folder: Path, n: int, seed: int = 0) -> list[Figure]:
+def stores(folder: Path, n: int, seed: int = 0) -> Counts:
     """Cut a file at half of ``n`` offsets, turn a bit at the others, and open it."""
     rng, path, bent = random.Random(seed), folder / "whole.db", folder / "bent.db"
     study = boat.Study(SPACE, minimize="loss", storage=path, random_seed=SEED, n_initial=100)
@@ -181,7 +198,7 @@ def stores(folder: Path, n: int, seed: int = 0) -> list[Figure]:
         study.tell(trial, loss(trial.configuration))
     trials = study.trials
     study.storage.close()
-    content, verdicts = path.read_bytes(), Counter[str]()
+    content, found = path.read_bytes(), Counts(files=n)
     for case in range(n):
         offset = rng.randrange(len(content))
         turned = bytes([content[offset] ^ 1 << rng.randrange(8)])
@@ -189,14 +206,12 @@ def stores(folder: Path, n: int, seed: int = 0) -> list[Figure]:
         bent.write_bytes(damaged)
         try:
             with open_storage(bent) as storage:
-                verdicts["right" if storage.trials("study") == trials else "wrong"] += 1
+                found["right" if storage.trials("study") == trials else "wrong"] += 1
         except StorageError:
-            verdicts["refused"] += 1
-        except Exception as error:
-            verdicts[f"{type(error).__name__}"] += 1
-    bad = n - verdicts["right"] - verdicts["refused"]
-    note = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-    return [Figure("damaged files", f"of {n} read wrongly or without a sentence", 0, bad, "", note)]
+            found["refused"] += 1
+        except Exception:
+            found["wrong"] += 1
+    return found
 
 
 # -- many processes
@@ -208,7 +223,7 @@ def _next_of_row(study: boat.Study) -> dict[str, Any]:
     return {"x": float((number * 0.6180339887498949) % 1.0), "y": 1 + number % 8}
 
 
-def processes(folder: Path, n: int, n_trials: int, n_kills: int, seed: int = 0) -> list[Figure]:
+def processes(folder: Path, n: int, n_trials: int, n_kills: int, seed: int = 0) -> Counts:
     """``n`` processes make ``n_trials`` each on one file; some are killed and begin again."""
     rng, path = random.Random(seed), folder / "shared.db"
     boat.Study(SPACE, minimize="loss", storage=path, random_seed=SEED).storage.close()
@@ -253,56 +268,52 @@ def processes(folder: Path, n: int, n_trials: int, n_kills: int, seed: int = 0) 
             wanted[place] -= len(heard)
             if status and wanted[place]:
                 begin(place)
-    return _counted(path, said, n, n_kills)
+    return Counts(processes=n, kills=n_kills) + _counted(path, said)
 
 
-def _counted(path: Path, said: Sequence[str], n: int, n_kills: int) -> list[Figure]:
+def _counted(path: Path, said: Sequence[str]) -> Counts:
     told = [int(line.split()[0]) for line in said]
     study = boat.Study(SPACE, minimize="loss", storage=path, random_seed=SEED)
     resolve_orphans(study)
     complete = [t for t in study.trials if t.state is boat.State.COMPLETE]
     twice = len(complete) - len({tuple(t.configuration.values()) for t in complete})
     lost = len(set(told) - {t.number for t in complete})
-    what = f"{n} processes, {n_kills} kills, {len(complete)} trials"
-    return [
-        Figure("one file, many processes", f"{what}: acknowledged and lost", 0, lost, ""),
-        Figure("one file, many processes", f"{what}: numbers given twice", 0, len(told) - len(set(told)), ""),
-        Figure("one file, many processes", f"{what}: configurations run twice", 0, twice, ""),
-        Figure("one file, many processes", f"{what}: orphans left", 0, len(study.trials.running), ""),
-    ]
+    return Counts(
+        {
+            "trials": len(complete),
+            "lost": lost,
+            "numbers twice": len(told) - len(set(told)),
+            "run twice": twice,
+            "orphans": len(study.trials.running),
+        }
+    )
 
 
 # -- bad objectives
 
 
-def objectives(folder: Path, times: int = 3, limit: float = 0.5) -> list[Figure]:
+def objectives(folder: Path, times: int = 3, limit: float = 0.5) -> Counts:
     """Tune every pathological objective: good at the default, then bad ``times`` times."""
-    n = 1 + times
-    stopped, left = list[str](), list[str]()
-    slowest = 0.0
+    n, found = 1 + times, Counts(objectives=len(OBJECTIVES))
     for name, bad in OBJECTIVES.items():
 
         def run(configuration: dict[str, Any], bad: Any = bad) -> Any:
             return GOOD if configuration == SPACE.default else bad(configuration)
 
-        began = time.monotonic()
         options = {"timeout": limit, "memory": 2**30, "n_initial": n, "progress": False, "random_seed": SEED}
         try:
             result = boat.optimize(run, SPACE, minimize="loss", n_trials=n, control_every=0, **options)
         except Exception as error:
-            stopped.append(f"{name}: {type(error).__name__}")
+            found["stopped"] += 1
+            print(f"  {name}: {type(error).__name__}: {error}", flush=True)
             continue
-        slowest = max(slowest, (time.monotonic() - began) / n)
         states = list(result.trials["state"])
         if len(states) != n or states[0] != "complete":
-            stopped.append(f"{name}: {states}")
-        left += [name] if left_behind() else []
-    many = len(OBJECTIVES)
-    return [
-        Figure("bad objectives", f"of {many} that stopped a study", 0, len(stopped), "", "; ".join(stopped)),
-        Figure("bad objectives", f"of {many} that left a process behind", 0, len(left), "", "; ".join(left)),
-        Figure("bad objectives", f"the slowest trial, limited to {limit:g} s", limit + 2, slowest, "s"),
-    ]
+            found["stopped"] += 1
+            print(f"  {name}: {states}", flush=True)
+        found["late"] += sum(seconds > limit + 2 for seconds in result.trials["seconds"])
+        found["left"] += bool(left_behind())
+    return found
 
 
 # -- hostile strings
@@ -314,7 +325,7 @@ SPICES = (
 )  # fmt: skip
 
 
-def strings(folder: Path, n: int, seed: int = 0, at_once: int = 100) -> list[Figure]:
+def strings(folder: Path, n: int, seed: int = 0, at_once: int = 100) -> Counts:
     """Give hostile texts as values to a program that says what it was given."""
     rng, wrong = random.Random(seed), 0
     program = "import sys, json; print(json.dumps({'said': [a.encode().hex() for a in sys.argv[1:]]}))"
@@ -324,7 +335,7 @@ def strings(folder: Path, n: int, seed: int = 0, at_once: int = 100) -> list[Fig
         values = {name: _hostile(rng) for name in names}
         said = command(values)["said"]
         wrong += sum(bytes.fromhex(a).decode() != b for a, b in zip(said, values.values(), strict=True))
-    return [Figure("hostile strings", f"of {n} that reached argv changed", 0, wrong, "")]
+    return Counts(strings=n, changed=wrong)
 
 
 def _hostile(rng: random.Random) -> str:
@@ -335,9 +346,9 @@ def _hostile(rng: random.Random) -> str:
 # -- the whole
 
 
-def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
+def measure(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Counts]]:
     """Run the parts that are asked for."""
-    parts: dict[str, Callable[[], list[Figure]]] = {
+    parts: dict[str, Callable[[], Counts]] = {
         "kills": lambda: kills(folder, options.kills, options.seed),
         "stores": lambda: stores(folder, options.offsets, options.seed),
         "processes": lambda: processes(
@@ -348,8 +359,37 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     }
     for name in options.only or parts:
         began = time.monotonic()
-        yield from parts[name]()
-        print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
+        counts = parts[name]()
+        print(f"{name}: {dict(counts)} in {time.monotonic() - began:.0f} s", flush=True)
+        yield name, counts
+
+
+def kept(path: Path, measured: dict[tuple[str, int], Counts]) -> dict[str, Counts]:
+    """Add counts to those in a file, where a part with the same seed is replaced; return the sums."""
+    known: dict[tuple[str, int], Counts] = {}
+    if path.exists():
+        with path.open() as file:
+            for part, seed, what, count in csv.reader(file):
+                known.setdefault((part, int(seed)), Counts())[what] = int(count)
+    known |= measured
+    rows = [(*key, what, count) for key, counts in sorted(known.items()) for what, count in counts.items()]
+    with path.open("w") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    sums: dict[str, Counts] = {}
+    for (part, _), counts in known.items():
+        sums.setdefault(part, Counts()).update(counts)
+    return sums
+
+
+def report(sums: dict[str, Counts]) -> tuple[str, bool]:
+    """The table of promises, and whether all were kept."""
+    rows = []
+    for part, what, key in PROMISES:
+        if part in sums:
+            rows.append([part, what.format_map(sums[part]), "0", str(sums[part][key])])
+    at = ", ".join(f"{k} {n}" for k, n in sums.get("kills", Counts()).items() if k.startswith("at "))
+    table = markdown_table(["part", "counted", "promised", "found"], rows)
+    return f"{table}\n\nThe kills came: {at}." if at else table, all(row[-1] == "0" for row in rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -367,22 +407,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", nargs="*", choices=["kills", "stores", "processes", "objectives", "strings"]
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
-    options, about, figures = parser.parse_args(arguments), described(), []
+    options, about = parser.parse_args(arguments), described()
     with tempfile.TemporaryDirectory() as folder:
-        for figure in measure(options, Path(folder)):
-            figures.append(figure)
-            print(
-                f"{figure.promise}: {figure.what}: {figure.found_text} ({figure.promised_text})", flush=True
-            )
+        measured = {(name, options.seed): counts for name, counts in measure(options, Path(folder))}
     about["load after"] = load()
-    rows = [[f.promise, f.what, f.promised_text, f.found_text, f.kept, f.note] for f in figures]
-    table = markdown_table(["", "counted", "promised", "found", "kept", "note"], rows)
-    where = "\n".join(f"- {name}: {value}" for name, value in about.items())
     options.results.mkdir(parents=True, exist_ok=True)
-    title = "# What a study survives\n\nMade by `python -m benchmarks.chaos"
-    asked = " ".join(sys.argv[1:] if arguments is None else arguments)
-    (options.results / "chaos.md").write_text(f"{title} {asked}`.\n\n{table}\n\n{where}\n")
-    return int(any(figure.kept == "no" for figure in figures))
+    table, well = report(kept(options.results / "chaos.csv", measured))
+    where = "\n".join(f"- {name}: {value}" for name, value in about.items())
+    title = "# What a study survives\n\nMade by `python -m benchmarks.chaos`; the last part of it here:"
+    (options.results / "chaos.md").write_text(f"{title}\n\n{where}\n\n{table}\n")
+    print(table)
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

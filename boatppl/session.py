@@ -41,6 +41,7 @@ class Session:
         self.study, self.workers, self.context = study, workers, context
         self.callbacks, self.progress, self.orphans = callbacks, progress, orphans
         self.aborted: list[str | None] = []  # why the last trials were aborted, one after the other
+        self.before = {trial.number for trial in study.trials.running}
 
     # -- the search
 
@@ -171,8 +172,12 @@ class Session:
             return self.study.fail(trial, str(error))
 
     def _abandon(self) -> None:
-        """Give up what is still running: Ctrl-C, or an exception of somebody's callback."""
-        for trial in self.workers.abandon():
+        """Give up what is still running: Ctrl-C, or an exception of somebody's callback.
+
+        That may have come at any moment: between the store and the worker, too.
+        """
+        begun = [t for t in self.study.trials.running if t.number not in self.before and t.host == identity()]
+        for trial in {t.number: t for t in [*self.workers.abandon(), *begun]}.values():
             self.progress.trial(self.study.fail(trial, "interrupted from the keyboard", State.ABORTED))
 
 

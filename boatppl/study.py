@@ -143,7 +143,7 @@ class Study:
         """Return the next trial to run, or ``n`` of them; each is stored as RUNNING before it is handed out.
 
         ``context`` gives every context variable of the space. Trials asked for and not yet told are pending:
-        later suggestions take them into account.
+        later suggestions take them into account. What was aborted is asked for again before anything else.
         """
         if n is not None:
             check_count("ask(n)", n, least=1)

@@ -13,9 +13,11 @@ import pytest
 
 import boatppl as boat
 from boatppl.processes import identity, is_gone
+from boatppl.progress import Silent
 from boatppl.retry import LOST
-from boatppl.session import resolve_orphans
+from boatppl.session import Session, resolve_orphans
 from boatppl.storage import _row, open_storage
+from boatppl.workers import Here, Job
 
 SPACE = boat.Space(x=boat.Float(0, 1, default=0.9), y=boat.Integer(1, 8, default=8))
 FORK = get_context("fork")  # the functions of this file are there at once
@@ -321,6 +323,22 @@ def test_a_callback_that_raises_leaves_no_trial_running():
             lambda c: time.sleep(0.1) or loss(c), SPACE, n_trials=5, n_workers=3, callbacks=[told], **QUIET
         )
     assert not studies[0].trials.running
+
+
+@pytest.mark.parametrize("moment", ["submit", "tell"])
+def test_ctrl_c_between_the_store_and_the_worker_leaves_no_trial_running(monkeypatch, moment):
+    study = boat.Study(SPACE, minimize="loss", random_seed=1)
+    mine = study.ask()  # somebody's own, which the session leaves alone
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    workers = Here(Job(loss))
+    monkeypatch.setattr(workers if moment == "submit" else study, moment, interrupted)
+    session = Session(study, workers, None, [], Silent())
+    assert session.until(5, None, None, 0, False) == "interrupted"
+    assert [trial.number for trial in study.trials.running] == [mine.number]
+    assert study.trials[1].state is boat.State.ABORTED
 
 
 # -- orphans: trials whose process is gone
