@@ -1,5 +1,6 @@
 """Trials to a goal, censored where the budget ended first, and what can be said of their medians."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,8 +28,8 @@ def quantile(values: Sequence[float], level: float) -> float:
     >>> quantile([3.0, float("inf")], 0.5)
     inf
     """
-    method = "lower" if level < 0.5 else "higher"
-    return float(np.quantile(np.asarray(values, float), level, method=method))
+    place = round((len(values) - 1) * level, 9)
+    return float(np.sort(values)[math.floor(place) if level < 0.5 else math.ceil(place)])
 
 
 def median(values: Sequence[float]) -> float:

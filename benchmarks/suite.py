@@ -8,8 +8,18 @@ from benchmarks.functions import functions
 from benchmarks.networks import networks
 from benchmarks.problems import Problem, problems
 from benchmarks.recorded_jvm import recorded_jvm
+from benchmarks.scheduling import schedulings
 
-QUICK = ("collector", "cassandra", "jvm-recorded", "dropwave", "branin", "hartmann6+20%", "mixed")
+QUICK = (
+    "collector",
+    "cassandra",
+    "scheduling-10",
+    "jvm-recorded",
+    "dropwave",
+    "branin",
+    "hartmann6+20%",
+    "mixed",
+)
 
 # Found by looking at every configuration (tests/test_benchmarks.py looks again around it).
 CASSANDRA_OPTIMUM = 7.0
@@ -38,5 +48,5 @@ def cassandra() -> Problem:
 
 def suite() -> Mapping[str, Problem]:
     """Return all problems: those with structure first."""
-    structured = [problems()["collector"], cassandra(), recorded_jvm(), *networks().values()]
-    return {problem.name: problem for problem in [*structured, *functions().values()]}
+    systems = [problems()["collector"], cassandra(), recorded_jvm(), *schedulings().values()]
+    return {problem.name: problem for problem in [*systems, *networks().values(), *functions().values()]}

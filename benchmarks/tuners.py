@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import boatppl as boat
 from benchmarks.peers.environment import environment
-from benchmarks.peers.peer import Peer, spec_of
+from benchmarks.peers.peer import Peer, gathered, spec_of, spread
 from benchmarks.problems import Problem
 
 
@@ -86,21 +86,25 @@ class Other:
             options=entrant.options,
         )
         python = environment(entrant.environment) if entrant.environment else sys.executable
-        self._names = spec["outputs"]
+        self._names, self._space = spec["outputs"], problem.space
         self._peer = Peer(python, entrant.script, spec, log=LOG)
         self.versions, self.process = self._peer.versions, self._peer.process
 
     def ask(self) -> dict[str, Any]:
         """Return the next configuration."""
-        return self._peer.ask()[0]
+        self._flat = self._peer.ask()[0]
+        self._asked = gathered(self._space, self._flat)
+        return dict(self._asked)
 
     def tell(self, configuration: Mapping[str, Any], measurements: Mapping[str, float]) -> None:
         """Tell the peer what it is meant to see."""
-        self._peer.tell(configuration, {name: measurements[name] for name in self._names})
+        as_asked = configuration == self._space.validate(self._asked, strict=False)
+        flat = self._flat if as_asked else spread(self._space, configuration)
+        self._peer.tell(flat, {name: measurements[name] for name in self._names})
 
     def best(self) -> dict[str, Any]:
         """Return what the peer recommends."""
-        return self._peer.best()
+        return gathered(self._space, self._peer.best())
 
     def close(self) -> None:
         """End the peer's process."""

@@ -12,6 +12,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
+import boatppl as boat
 from benchmarks import race
 from benchmarks.censored import bootstrap, first_within, median, quantile, ratio_of_medians
 from benchmarks.compare import Plan, compare, report
@@ -19,7 +20,7 @@ from benchmarks.curves import draw
 from benchmarks.figures import Figure, comma_separated, markdown
 from benchmarks.functions import index_space
 from benchmarks.peers import environment as environments
-from benchmarks.peers.peer import Peer, PeerError, spec_of
+from benchmarks.peers.peer import Peer, PeerError, gathered, spec_of, spread
 from benchmarks.peers.protocol import Cube, levels
 from benchmarks.problems import machines_model, machines_run, machines_space
 from benchmarks.promises import run_task
@@ -246,8 +247,29 @@ def test_a_peer_sees_every_configuration_as_it_is():
 
 
 def test_a_space_no_peer_takes_is_named():
-    with pytest.raises(TypeError, match="share is a Simplex"):
-        spec_of(machines_space(3), "slowest", seed=0, n_initial=1)
+    with pytest.raises(TypeError, match="level is a Ordinal"):
+        spec_of(boat.Space(level=boat.Ordinal([1, 2, 4])), "value", seed=0, n_initial=1)
+
+
+def test_a_peer_sees_shares_as_weights():
+    space = machines_space(3)
+    spec = spec_of(space, "slowest", seed=0, n_initial=1)
+    assert [item["name"] for item in spec["space"]] == ["share_0", "share_1", "share_2"]
+    assert spec["default"] == pytest.approx({"share_0": 0.5, "share_1": 0.5, "share_2": 0.5})
+    for configuration in space.design(20, 0):
+        flat = spread(space, configuration)
+        assert all(0 <= weight <= 1 for weight in flat.values())
+        assert gathered(space, flat)["share"] == pytest.approx(configuration["share"])
+    assert gathered(space, dict.fromkeys(spec["default"], 0.0))["share"] == [1 / 3] * 3
+
+
+def test_a_schedule_that_breaks_a_constraint_is_repaired():
+    problem = PROBLEMS["scheduling-10"]
+    nobody = problem.space.default | {f"works_{i}": False for i in range(10)}
+    assert problem.nearest(nobody) == problem.nearest(problem.space.default)
+    item = trace(problem, "random", 1, 4)
+    assert len(item.gaps) == 4
+    assert min(item.gaps) > 0
 
 
 def test_a_peer_is_asked_and_told_over_a_pipe():

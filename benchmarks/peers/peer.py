@@ -124,15 +124,16 @@ def spec_of(
     """Return what a peer is opened with (``protocol.py`` says what each item means)."""
     return {
         "space": [
-            {**_parameter(name, parameter), **_condition(name, parameter)}
+            {**item, **_condition(name, parameter)}
             for name, parameter in space.parameters.items()
+            for item in _items(name, parameter)
         ],
         "objective": objective,
         "outputs": list(outputs or [objective]),
         "transforms": dict(transforms or {}),
         "minimize": minimize,
         "n_initial": n_initial,
-        "default": dict(space.default),
+        "default": spread(space, space.default),
         "seed": seed,
         "budget": budget,
         "noisy": noisy,
@@ -140,6 +141,42 @@ def spec_of(
         "network": None if network is None else {name: list(inputs) for name, inputs in network.items()},
         "options": dict(options or {}),
     }
+
+
+def spread(space: boat.Space, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration as a peer sees it: shares as weights in [0, 1], equal ones as 0.5.
+
+    No peer knows a simplex; weights are in proportion to shares (:func:`gathered` is the way back).
+    """
+    flat: dict[str, Any] = {}
+    for name, value in configuration.items():
+        if isinstance(space.parameters[name], boat.Simplex):
+            most = max(max(value), 2 / len(value))
+            flat |= {f"{name}_{i}": share / most for i, share in enumerate(value)}
+        else:
+            flat[name] = value
+    return flat
+
+
+def gathered(space: boat.Space, flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a peer proposes as a configuration: weights as shares, none at all as equal ones."""
+    found: dict[str, Any] = {}
+    for name, parameter in space.parameters.items():
+        if not isinstance(parameter, boat.Simplex):
+            found[name] = flat[name]
+            continue
+        weights = [flat[f"{name}_{i}"] for i in range(parameter.n)]
+        total = sum(weights)
+        found[name] = [w / total for w in weights] if total > 0 else [1 / len(weights)] * len(weights)
+    return found
+
+
+def _items(name: str, parameter: Any) -> list[dict[str, Any]]:
+    """A parameter as peers take it; a simplex is as many weights as it has shares."""
+    if isinstance(parameter, boat.Simplex):
+        weight = {"kind": "float", "low": 0.0, "high": 1.0, "log": False}
+        return [{"name": f"{name}_{i}", **weight} for i in range(parameter.n)]
+    return [_parameter(name, parameter)]
 
 
 def _condition(name: str, parameter: Any) -> dict[str, Any]:
