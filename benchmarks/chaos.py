@@ -162,6 +162,8 @@ def kills(folder: Path, n: int, seed: int = 0) -> Counts:
         if os.WIFSIGNALED(status):
             found["kills"] += 1
             found[f"at {said[-1].split()[0] if said else 'start'}"] += 1
+        elif status:
+            raise RuntimeError(f"a tuner that nobody killed ended with {status}; it had said {said[-3:]}.")
         try:
             logs = _logs(killed.path)
         except StorageError:

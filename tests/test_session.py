@@ -40,13 +40,13 @@ def configurations(study, *, state=boat.State.COMPLETE):
 
 
 def test_as_many_trials_run_at_a_time_as_there_are_workers_and_each_is_another_one():
-    together, most, lock = [], [], threading.Lock()
+    all_here, together, most, lock = threading.Barrier(3), [], [], threading.Lock()
 
     def run(configuration):
         with lock:
             together.append(1)
             most.append(len(together))
-        time.sleep(0.05)
+        all_here.wait(60)  # it breaks where fewer than three run at a time
         with lock:
             together.pop()
         return loss(configuration)
