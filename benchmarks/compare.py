@@ -143,7 +143,6 @@ def main() -> None:
     loads = sorted(float(row["load"]) for row in rows)
     about |= {"runs": str(len(rows)), "load while it ran": f"{loads[0]} to {loads[-1]}"}
     about["commits"] = ", ".join(dict.fromkeys(row["commit"] for row in rows))
-    about["limit of a tuner's own time a run"] = f"{plan.limit:g} s"
     text = report(traces, about)
     stem.with_suffix(".md").write_text(text)
     draw(traces, stem.with_suffix(".png"))

@@ -23,8 +23,8 @@ class Trace:
     ``gaps`` after each trial: how far the recommendation's noise-free value is above the optimum, as a share
     of the scale. ``seconds`` that each trial took the tuner: to ask, to be told and to recommend. ``value``
     is the noise-free value of the last recommendation. ``stopped`` says why a run ended before its budget:
-    ``arrived``, ``time limit`` or ``failed: ...``; empty where it did not. ``memory`` is the peak in MB of
-    the tuner's process; ours is the bench's own.
+    ``arrived``, ``time limit of ... s`` or ``failed: ...``; empty where it did not. ``memory`` is the peak
+    in MB of the tuner's process; ours is the bench's own.
     """
 
     problem: str
@@ -86,7 +86,7 @@ def trace(
             if early and _arrived(gaps) and i + 1 < n_trials:
                 stopped = "arrived"
             elif sum(seconds) > limit and i + 1 < n_trials:
-                stopped = "time limit"
+                stopped = f"time limit of {limit:g} s"
             if stopped:
                 break
     except PeerError as error:

@@ -340,7 +340,7 @@ def test_a_run_that_arrived_is_ended_and_one_that_failed_is_kept(monkeypatch):
     problem = replace(PROBLEMS["branin"], known_optimum=1e9)  # whatever is recommended is good enough
     assert trace(problem, "random", 1, 20, early=True).stopped == "arrived"
     assert len(trace(problem, "random", 1, 20).gaps) == 20
-    assert trace(PROBLEMS["branin"], "random", 1, 20, limit=0.0).stopped == "time limit"
+    assert trace(PROBLEMS["branin"], "random", 1, 20, limit=0.0).stopped == "time limit of 0 s"
 
     def breaks(*_):
         raise PeerError("it broke")
@@ -406,7 +406,7 @@ def test_the_standings_claim_no_more_than_the_bootstrap_and_say_when_a_peer_wins
     assert best_of(by_tuner(fast + slow), ["structured", "random"]) == "structured"
     assert "random, needed 15.5 or more times the trials of structured" in verdict(fast + slow)
     late = [
-        replace(item, gaps=(0.5,) * 9, stopped="time limit") for item in slow
+        replace(item, gaps=(0.5,) * 9, stopped="time limit of 9 s") for item in slow
     ]  # nobody knows what came then
     assert "random, needed 5.0 or more times the trials of structured" in verdict(fast + late)
     assert "First to 5% of the optimum: **optuna**" in verdict(fast + slow + rival)
