@@ -4,7 +4,7 @@ Written from the mechanics of HotSpot's serial collector (Jones, Hosking & Moss,
 Handbook*, 2nd ed. 2023, ch. 9; Oracle, *HotSpot Virtual Machine Garbage Collection Tuning Guide*,
 "Generations" and "Sizing the generations") and of queues behind pauses (Tene, "How NOT to measure latency",
 2013), before anything was tuned with it. Every prior spans at least a factor of ten between its 5 % and 95 %
-points; its source is beside it.
+points (that of a share, in its odds); its source is beside it.
 
     young, ratio -> eden -> young collections a second <- allocation rate
     survivors, how they die -> copied MB/s, promoted MB/s -> pauses, full collections a second -> p99
