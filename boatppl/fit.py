@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from boatppl.compile.density import BlockDensity
+from boatppl.compile.density import INDUCING_POINTS, BlockDensity
+from boatppl.gp.conditional import rehearse
+from boatppl.gp.entry import likelihood_address
 from boatppl.graph import DAG
 from boatppl.infer import SHORT, BlockPosterior, Chains, sample
 from boatppl.propagate import Posterior, condition
@@ -35,13 +37,22 @@ class Inference:
         return len(self.densities)
 
     def compile(self) -> None:
-        """Compile every block that is not yet compiled, and run each once."""
+        """Compile every block that is not yet compiled, and run each once; and what prediction runs.
+
+        A node with several rows a trial soon has many rows, so their likelihood is compiled too.
+        """
         with self._compiling:  # a study may compile beside its first trials
             nothing = tables(self.model, measured(self.model, []))
             for block in self.model.blocks[len(self.densities) :]:
                 density = BlockDensity(block)
                 density.bind(nothing)(density.start(nothing))
                 self.densities.append(density)
+                residuals = [node for node in block.nodes if node.inputs]
+                many_rows = any(node.node.over for node in residuals)
+                if residuals:
+                    rehearse(slopes=bool(self.model.space.continuous.any()), many_rows=many_rows)
+                if many_rows:
+                    likelihood_address(INDUCING_POINTS)
 
     def posterior(self, data: Measured, length: Chains = SHORT) -> Posterior:
         """Return the posterior of the whole model given the measurements."""

@@ -135,18 +135,23 @@ class Start:
 
     def position(self, u: np.ndarray) -> np.ndarray:
         """Return the positions ``(..., dimension)`` of ``u (..., dimension)``."""
-        size = len(self.scale)
-        return self.centre + np.concatenate([u[..., :size] @ self.scale.T, LATENT * u[..., size:]], axis=-1)
+        return self.centre + self._times(self.scale.T, u)
 
     def density(self, logp: LogDensity) -> LogDensity:
         """Return the log density and its gradient as a function of u."""
-        size = len(self.scale)
 
         def of_u(u: np.ndarray) -> tuple[float, np.ndarray]:
             value, slope = logp(self.position(u))
-            return value, np.concatenate([slope[:size] @ self.scale, LATENT * slope[size:]])
+            return value, self._times(self.scale, slope)
 
         return of_u
+
+    def _times(self, matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Return ``vectors (..., dimension)`` times a matrix of the unknowns, and ``LATENT`` behind them."""
+        size = len(matrix)
+        product: np.ndarray = LATENT * vectors
+        product[..., :size] = vectors[..., :size] @ matrix
+        return product
 
 
 class SamplerFailed(RuntimeError):

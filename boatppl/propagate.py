@@ -62,6 +62,10 @@ class Luck:
     residual: Mapping[str, np.ndarray]
     noise: Mapping[str, np.ndarray]
 
+    def take(self, draws: np.ndarray) -> "Luck":
+        """Return that of some draws, in their order."""
+        return Luck(*({n: z[draws] for n, z in part.items()} for part in (self.residual, self.noise)))
+
 
 @dataclass(frozen=True, eq=False)
 class NodeStep:

@@ -1,5 +1,6 @@
 """From a posterior to the next configuration: acquisition by the draws, searched over the space."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from boatppl.space import Space
 ACQUISITIONS = ("expected improvement", "thompson", "posterior mean")
 Score = Callable[[np.ndarray], np.ndarray]  # rows (configuration, coordinate) -> (configuration,)
 Gradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # and its slope (configuration, coordinate)
+SCREENING = 25  # draws that rank the first rows of a search
 CONTENDERS = 12  # the best runs so far; the draws' incumbents are among them
 MAY_BE_BEST = 0.05  # the share of draws in which a cell of a small space is the best one
 
@@ -112,14 +114,21 @@ class Improvement:
         d_mean, d_variance = self.goal.sign * weight * d_mean, weight * d_variance
         return average(each), self.posterior.pullback(forward, self.luck, d_mean, d_variance)
 
-    def single_draw_starts(self, unit: np.ndarray, n: int) -> np.ndarray:
-        """Return the minimisers ``(n, coordinate)`` of ``n`` single draws among candidates (BOAT's Thompson
-        step)."""
+    def thinned(self, n: int) -> "Improvement":
+        """Return the improvement by ``n`` of the draws, evenly through the chains: good enough to rank by."""
+        draws = np.unique(np.linspace(0, len(self.best) - 1, n).astype(int))
+        some = copy.copy(self)
+        some.posterior, some.luck = self.posterior.take(draws.tolist()), self.luck.take(draws)
+        some.best = self.best[draws]
+        some.smooth = None if self.smooth is None else self.smooth[draws]
+        return some
+
+    def single_draw_starts(self, unit: np.ndarray) -> np.ndarray:
+        """Return each draw's minimiser ``(minimiser, coordinate)`` among candidates: BOAT's Thompson step."""
         _, mean, variance = self._moments(unit)
         rng = np.random.default_rng(len(unit))
         path = mean + np.sqrt(variance) * rng.normal(size=(len(mean), 1))
-        chosen = np.linspace(0, len(mean) - 1, min(n, len(mean))).astype(int)
-        return unit[np.unique(np.nanargmin(path[chosen], axis=1))]
+        return unit[np.unique(np.nanargmin(path, axis=1))]
 
 
 def contenders(
@@ -165,28 +174,44 @@ def _new(
     """Return a configuration that was never run; raise Exhausted where there is none."""
     if acquisition == "thompson":
         return _thompson(posterior, goal, known, runs, seed, contexts)
-    gradient = None
+    gradient = screen = None
     if acquisition == "posterior mean":
         score, starts = _exploit(posterior, goal, seed, contexts), known
     else:
         improvement = Improvement(posterior, goal, known, runs.pending, seed, contexts)
+        screen = improvement.thinned(SCREENING)
         candidates = posterior.model.space.sample(256, [seed, 3])
-        starts = np.concatenate([improvement.points, improvement.single_draw_starts(candidates, 20)])
+        starts = np.concatenate([improvement.points, screen.single_draw_starts(candidates)])
         score, gradient = improvement, improvement.with_gradient
-    return _search(score, gradient, posterior.model.space, starts, runs, seed)
+    return _search(score, gradient, screen, posterior.model.space, starts, runs, seed)
 
 
 def _search(
-    score: Score, gradient: Gradient | None, space: Space, starts: np.ndarray, runs: Runs, seed: int
+    score: Score,
+    gradient: Gradient | None,
+    screen: Score | None,
+    space: Space,
+    starts: np.ndarray,
+    runs: Runs,
+    seed: int,
 ) -> Suggestion:
     """Maximise a score over the space, away from what was run and from what failed."""
 
-    def cautious(unit: np.ndarray) -> np.ndarray:
-        return score(unit) if runs.feasible is None else score(unit) + runs.feasible(unit)
+    def cautious(score: Score) -> Score:
+        feasible = runs.feasible
+        return score if feasible is None else lambda unit: score(unit) + feasible(unit)
 
     if not space.continuous.any() or runs.feasible is not None:
         gradient = None
-    found = maximise(cautious, space, seed=seed, starts=starts, avoid=runs.taken, gradient=gradient)
+    found = maximise(
+        cautious(score),
+        space,
+        seed=seed,
+        starts=starts,
+        gradient=gradient,
+        screen=None if screen is None else cautious(screen),
+        avoid=runs.taken,
+    )
     return Suggestion(found.unit, found.evaluated)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import boatppl as boat
 from boatppl.fit import Inference
+from boatppl.gp.inducing import log_marginal_inducing, project
 from boatppl.infer import Chains
 from boatppl.table import measured
 
@@ -45,6 +46,16 @@ def inference():
     found = Inference(MODEL, 1)
     found.compile()
     return found
+
+
+def test_a_node_of_many_rows_brings_their_likelihood():
+    @boat.node(over="machine", residual=boat.GP(["share"]))
+    def took(share):
+        return pm.LogNormal("level", 0, 1) * share
+
+    model = boat.DAGModel(boat.Space(share=boat.Simplex(2, dim="machine")), [took])
+    Inference(model, 0).compile()
+    assert len(log_marginal_inducing.signatures) == len(project.signatures) == 1
 
 
 def data(some):

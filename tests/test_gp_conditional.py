@@ -9,6 +9,8 @@ from scipy.stats import norm
 
 from boatppl.gp import JITTER, KINDS, Conditional, correlation_matrix, whiten
 from boatppl.gp import conditional as conditional_module
+from boatppl.gp.conditional import rehearse
+from boatppl.gp.inducing import project
 
 DRAWS = 3
 
@@ -182,6 +184,22 @@ def test_large_roots_go_back_to_the_system():
     del known, beside
     assert resident() - before < 16
     assert not last.any()
+
+
+def test_after_a_rehearsal_nothing_is_compiled():
+    """Arrays of other shapes and layouts are served by the same compiled code."""
+    compiled = [whiten.condition, whiten.predict, whiten.extend, whiten.pull_back, project]
+    rehearse(slopes=True, many_rows=True)
+    assert [len(function.signatures) for function in compiled] == [1] * 5
+    rng, at = np.random.default_rng(14), setting(9)
+    Zs = np.asfortranarray(rng.random((DRAWS, 4, 3)))[:, ::2]
+    one = Conditional.from_data(1, **{**at, "Z": np.asfortranarray(at["Z"])})
+    many = Conditional.from_inducing(1, **at, inducing=at["Z"][::2])
+    for known in (one, many):
+        _, extended = known.extend(Zs, rng.normal(size=(2, DRAWS)).T)
+        extended.predict(Zs[0])
+        extended.take(np.array([1])).pullback(Zs[1:2], *np.ones((2, 1, 2)))
+    assert [len(function.signatures) for function in compiled] == [1] * 5
 
 
 def test_sample_is_extend_without_the_rest():

@@ -270,6 +270,15 @@ def test_contexts_and_kinds_matter(posterior):
     assert mean[:, 1].mean() > mean[:, 0].mean()
 
 
+@pytest.mark.parametrize("name", ["total", "cost"])
+def test_the_thinned_improvement_is_that_of_some_draws(posterior, name):
+    improvement = Improvement(posterior, Goal(name), RUN, np.zeros((0, RUN.shape[1])), 3, CONTEXT)
+    np.testing.assert_allclose(improvement.thinned(100)(UNIT), improvement(UNIT), rtol=1e-12)
+    _, mean, variance = improvement._moments(UNIT)
+    each = log_expected_improvement(mean, variance, improvement.best)
+    np.testing.assert_allclose(improvement.thinned(3)(UNIT), average(each[[0, 11, 23]]), rtol=1e-9)
+
+
 # -- predictions --------------------------------------------------------------------------
 
 

@@ -41,6 +41,36 @@ class Counted:
         return self.function(unit)
 
 
+def test_a_rough_screen_finds_what_the_score_alone_finds():
+    """A tenth of the first rows are scored; what ranks them is off by a tenth of their spread."""
+    score, screened = Counted(minus_branin, BRANIN_SPACE), Counted(minus_branin, BRANIN_SPACE)
+    rough = Counted(lambda unit: minus_branin(unit) + 5.0 * np.sin(40.0 * unit[:, 0]), BRANIN_SPACE)
+    alone = maximise(score, BRANIN_SPACE, seed=0, n_candidates=1280, gradient=branin_gradient)
+    found = maximise(
+        screened, BRANIN_SPACE, seed=0, n_candidates=1280, gradient=branin_gradient, screen=rough
+    )
+    assert rough.calls == 1
+    assert screened.rows < score.rows - 1000
+    assert found.evaluated > rough.rows + screened.rows
+    assert found.score == pytest.approx(alone.score, abs=1e-6)
+
+
+def test_a_screen_never_loses_what_is_left():
+    space = Space(n=Integer(0, 999))
+    rows = space.encode([{"n": n} for n in range(1000)])
+    left = rows[[123]]
+    found = maximise(
+        lambda unit: np.zeros(len(unit)),
+        space,
+        seed=0,
+        avoid=np.delete(rows, 123, axis=0),
+        screen=lambda u: -u[:, 0],
+    )
+    np.testing.assert_array_equal(found.unit, left[0])
+    with pytest.raises(Exhausted):
+        maximise(lambda unit: np.zeros(len(unit)), space, seed=0, avoid=rows, screen=lambda u: -u[:, 0])
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("with_gradient", [False, True])
 def test_branin(seed, with_gradient):

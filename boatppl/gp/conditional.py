@@ -40,6 +40,21 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
+def rehearse(*, slopes: bool, many_rows: bool) -> None:
+    """Compile what prediction runs, once on a machine, rather than in the middle of a suggestion.
+
+    :param slopes: also the gradient with respect to the points.
+    :param many_rows: also conditioning through inducing points.
+    """
+    one, groups = np.ones((1, 1)), np.zeros(1, np.int64)
+    known = Conditional.from_data(0, one, groups, one[0], one, one, one)
+    known.extend(one, one)[1].predict(one)
+    if slopes:
+        known.pullback(one, one, one)
+    if many_rows:
+        Conditional.from_inducing(0, one, groups, one[0], one, one, one, one)
+
+
 def _over_draws(task: Callable[[int, int], None], draws: int, work: float) -> None:
     """Run ``task(first, last)`` over all draws, in threads if ``work`` (multiplications) pays for them.
 
@@ -138,7 +153,7 @@ class Conditional:
 
         if rows:  # the prior needs no compiled code, which the first run on a machine would wait for
             _over_draws(task, draws, draws * rows**3 / 3)
-        everywhere = np.ascontiguousarray(np.broadcast_to(Z, (draws, *Z.shape)))
+        everywhere = _floats(np.broadcast_to(Z, (draws, *Z.shape)))
         return cls(kind, everywhere, groups, amplitude, lengthscale, root, np.empty((draws, 0)), weights)
 
     @classmethod
@@ -177,7 +192,7 @@ class Conditional:
 
         with threadpool_limits(1, user_api="blas"):  # the draws have the processors already
             _over_draws(task, draws, draws * points * (len(Z) * (1.5 * points + 20.0) + 10.0 * points**2))
-        everywhere = np.ascontiguousarray(np.broadcast_to(inducing, (draws, *inducing.shape)))
+        everywhere = _floats(np.broadcast_to(inducing, (draws, *inducing.shape)))
         return cls(kind, everywhere, groups, amplitude, lengthscale, packed, np.empty((draws, 0)), weights)
 
     @property

@@ -37,7 +37,8 @@ _dtrsm = _external("dtrsm")
 _dsyrk = _external("dsyrk")
 
 # Fortran stores by column: the lower triangle of a C-ordered matrix is the upper one there.
-_UPPER = np.uint8(ord("U"))
+_UPPER, _RIGHT_SIDE = np.uint8(ord("U")), np.uint8(ord("R"))
+_PLAIN, _TRANSPOSED = np.uint8(ord("N")), np.uint8(ord("T"))
 
 
 @inner()
@@ -73,14 +74,15 @@ def invert_from_cholesky(L):
 def solve_lower(L, X, transposed):
     """Overwrite ``X`` (row, point) with L^-1 X, or L^-T X if ``transposed``; L (row, row) is lower."""
     letters = np.empty(4, np.uint8)  # side, triangle, transposition, diagonal
-    letters[0] = np.uint8(ord("R"))
+    letters[0] = _RIGHT_SIDE
     letters[1] = _UPPER
-    letters[2] = np.uint8(ord("T")) if transposed else np.uint8(ord("N"))
-    letters[3] = np.uint8(ord("N"))
+    letters[2] = _TRANSPOSED if transposed else _PLAIN
+    letters[3] = _PLAIN
     integers = np.empty(2, np.int32)
     integers[0] = X.shape[1]
     integers[1] = X.shape[0]
-    one = np.ones(1)
+    one = np.empty(1)
+    one[0] = 1.0
     letter = letters.ctypes.data
     points = integers.ctypes.data
     rows = points + 4
@@ -93,11 +95,12 @@ def add_gram(X, out):
     """Add X X^T to the lower triangle of ``out`` (row, row), X (row, point)."""
     letters = np.empty(2, np.uint8)  # triangle, transposition
     letters[0] = _UPPER
-    letters[1] = np.uint8(ord("T"))
+    letters[1] = _TRANSPOSED
     integers = np.empty(2, np.int32)
     integers[0] = X.shape[0]
     integers[1] = X.shape[1]
-    one = np.ones(1)
+    one = np.empty(1)
+    one[0] = 1.0
     letter = letters.ctypes.data
     rows = integers.ctypes.data
     points = rows + 4

@@ -13,6 +13,7 @@ from boatppl.space import Space
 
 REFINED = 6  # how many rows are refined at first; the worse half is given up round by round, down to two
 APART = 0.05  # the least distance, in some coordinate, between rows refined at first
+SCREENED = 128  # rows that go on after a cheaper score has ranked the first batch
 ROUNDS = 40
 PATIENCE = 2  # rounds without a gain, since neighbours are drawn anew
 
@@ -39,6 +40,7 @@ def maximise(
     n_candidates: int = 512,
     starts: Floats | None = None,
     gradient: Gradient | None = None,
+    screen: Score | None = None,
     avoid: Floats | None = None,
     budget_seconds: float | None = None,
     tolerance: float = 1e-4,
@@ -66,6 +68,8 @@ def maximise(
     gradient
         Rows to scores and slopes ``(configuration, coordinate)``. Slopes of coordinates that are not
         continuous only hint at moves.
+    screen
+        A cheaper score, good enough to rank the first batch by: its best ``SCREENED`` rows are scored.
     avoid
         Rows ``(configuration, coordinate)`` that must not be returned: runs so far and pending ones.
     budget_seconds
@@ -82,6 +86,8 @@ def maximise(
     trail = Trail(score, space, avoid)
     deadline = np.inf if budget_seconds is None else monotonic() + budget_seconds
     candidates = _candidates(space, rng, n_candidates, starts, 0 if avoid is None else len(avoid))
+    if screen is not None:
+        candidates = _screened(trail, screen, candidates)
     kept, scores = trail.score(candidates)
     if not len(kept):
         raise Exhausted(
@@ -113,6 +119,17 @@ def _candidates(
         near = max(4, n // (2 * len(starts)))
         parts += [space.neighbours(start, rng, near) for start in parts[1]]
     return np.concatenate(parts)
+
+
+def _screened(trail: Trail, screen: Score, rows: Floats) -> Floats:
+    """The allowed rows that are best by a cheaper score."""
+    rows = np.unique(rows[trail.allowed(rows)], axis=0)
+    if len(rows) <= SCREENED:
+        return rows
+    trail.evaluated += len(rows)
+    values = screen(rows)
+    order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")
+    return rows[np.sort(order[:SCREENED])]
 
 
 def _apart(rows: Floats, values: Floats) -> Front:
