@@ -13,6 +13,7 @@ import boatppl as boat
 from benchmarks.problems import Configuration, Problem
 from models.sgd_scheduling.best_known import TABLE, read
 from models.sgd_scheduling.cluster import make_cluster
+from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
 from models.sgd_scheduling.simulator import Simulation
 from models.sgd_scheduling.spaces import space
@@ -25,7 +26,7 @@ def scheduling(n: int, seconds: float) -> Problem:
     simulation = Simulation(make_cluster(n, CLUSTER))
 
     def run(configuration: Configuration, rng: np.random.Generator | None) -> dict[str, Any]:
-        return simulation.measure(simulation.schedule(configuration), rng)
+        return observed(lambda asked: simulation.measure(simulation.schedule(asked), rng))(configuration)
 
     def build(machines: boat.Space) -> boat.DAGModel:
         return scheduling_model(machines, simulation.cluster)

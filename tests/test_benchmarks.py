@@ -270,6 +270,8 @@ def test_a_schedule_that_breaks_a_constraint_is_repaired():
     item = trace(problem, "random", 1, 4)
     assert len(item.gaps) == 4
     assert min(item.gaps) > 0
+    run = problem.run(problem.space.default, np.random.default_rng(0))
+    assert set(problem.structured(problem.space).nodes) <= set(run)
 
 
 def test_a_peer_is_asked_and_told_over_a_pipe():
