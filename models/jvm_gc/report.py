@@ -69,7 +69,7 @@ def _picture(result: boat.Result, tree: Any, replayed: str) -> plt.Figure:
         _slice(axes[1, 1], result)
     else:
         plots.plot_importance(result, ax=axes[1, 0])
-        plots.plot_weights(result, ax=axes[1, 1])
+        plots.plot_slice(result, "collector", ax=axes[1, 1])
     figure.suptitle("A JVM's collector, tuned" + (f"\n{replayed}" if replayed else ""))
     return figure
 
