@@ -1,5 +1,6 @@
 """The loop: ask, run, tell, until the budget is spent."""
 
+import inspect
 import math
 import os
 import re
@@ -124,8 +125,10 @@ def optimize(
     """
     if not callable(run):
         raise ModelError(
-            f"run is a callable from a configuration to measurements, or a boat.Command; got {run!r}."
+            f"run is a callable from a configuration to measurements, or a boat.Command; got {run!r}. Pass "
+            "the function itself, optimize(run, ...), and do not call it."
         )
+    _check_takes_one(run)
     if n_trials is not None:
         check_count("n_trials", n_trials, least=1)
     check_count("confirm", confirm, least=0)
@@ -167,6 +170,22 @@ def optimize(
             session.confirm(confirm)
         display.close(stopped)
     return Result(study, stopped)
+
+
+def _check_takes_one(run: Callable[..., Any]) -> None:
+    """Raise a ModelError for a function that cannot be called with one configuration."""
+    try:
+        signature = inspect.signature(run)
+    except (TypeError, ValueError):  # of a callable written in C nothing is known
+        return
+    try:
+        signature.bind({})
+    except TypeError as error:
+        name = getattr(run, "__name__", "run")
+        raise ModelError(
+            f"run is called with one argument, the configuration (a dict); {name}{signature} does not take "
+            f"that ({error}). Write optimize(lambda configuration: {name}(**configuration), ...)."
+        ) from error
 
 
 def _check_callables(callbacks: object, context: object) -> None:

@@ -217,8 +217,8 @@ def rivals_of(
         return Rivals({GENERIC: generic_model(model, goal.name, like)}, goal, seed)
     if transform is not None or robust is not False:
         raise ModelError(
-            f"transform= and robust= are of the generic model of a space alone; got them with {model!r}. Say "
-            "them in the node: @boat.node(transform='log', robust=True)."
+            f"transform= and robust= are of the generic model of a space alone; got them with a "
+            f"{type(model).__name__}. Say them in the node: @boat.node(transform='log', robust=True)."
         )
     if isinstance(model, DAGModel):
         model = {"structured": model}

@@ -79,7 +79,7 @@ class Structure:
                     raise ModelError(
                         f"{part!r} takes {name!r}, which is no parameter, context, data, derived quantity, "
                         f"shared unknown or node of this model.{nearest(name, self.sources)} Known: "
-                        f"{listed(self.sources)}."
+                        f"{listed(self.sources)}. Rename the argument, or add what is missing to the parts."
                     )
                 if isinstance(part, Derived) and self.sources[name].kind == "shared":
                     raise ModelError(

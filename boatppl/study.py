@@ -365,7 +365,8 @@ class Study:
         known = self.evidence()
         if not known.eligible:
             raise ModelError(
-                "no trial of this study has a measurement yet, so there is no best configuration."
+                "no trial of this study has a measurement yet, so there is no best configuration. Run some "
+                "first: boat.optimize(...), or study.ask() and study.tell(...)."
             )
         return known, known.eligible[-1].context if context is None else self.space.validate_context(context)
 

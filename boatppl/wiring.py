@@ -158,6 +158,11 @@ def _run(
     try:
         result = function(*[wiring.arrive(name, part.over) for name in names])
     except TypeError as error:
+        if "Name needs to be a string" in str(error):
+            raise ModelError(
+                f"{part!r} makes an unknown without a name ({error}). The first argument is its name, the "
+                "others its prior's: pm.Normal('slope', 0, 1)."
+            ) from error
         if "converted to Python" not in str(error):
             raise
         raise ModelError(

@@ -153,8 +153,8 @@ def test_explicit_defaults_that_contradict():
 
 
 CONFIGURATIONS = {
-    "names 'yuong_mb' is no parameter. Did you mean 'young_mb'": {**GOOD, "yuong_mb": 3},
-    "names 'rate' is a context, which the world sets": {**GOOD, "rate": 3},
+    "names 'yuong_mb', which is no parameter. Did you mean 'young_mb'": {**GOOD, "yuong_mb": 3},
+    "names 'rate', which is a context; the world sets it": {**GOOD, "rate": 3},
     r"misses 'ratio' \(0..1\)": {k: v for k, v in GOOD.items() if k != "ratio"},
     r"young_mb must lie in \[4..80 MB, log\], got 81": {**GOOD, "young_mb": 81},
     "young_mb must be a whole number, got 8.5": {**GOOD, "young_mb": 8.5},

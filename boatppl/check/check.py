@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from boatppl.check.units import units
 from boatppl.dag import DAGModel
 from boatppl.fit import Inference
 from boatppl.graph import DAG
+from boatppl.html.page import preformatted
 from boatppl.predict import predictive
 from boatppl.propagate import needed
 from boatppl.rivals import check_goal
@@ -70,7 +70,7 @@ class Check:
         return "\n".join(self._lines())
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
+        return preformatted(repr(self))
 
 
 def check(

@@ -39,7 +39,10 @@ def diagnose(
         For fewer than 8 runs.
     """
     if len(known.trials) < FEWEST:
-        raise ModelError(f"a diagnosis needs at least {FEWEST} finished runs; there are {len(known.trials)}.")
+        raise ModelError(
+            f"a diagnosis needs at least {FEWEST} finished runs; there are {len(known.trials)}. Run more of "
+            "them, all over the space: space.design(n, seed) gives configurations."
+        )
     data = measured(inference.model, known.trials)
     posterior = inference.posterior(data, length)
     threshold = NATS + np.log(questions(posterior))

@@ -37,6 +37,12 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
+def preformatted(text: str) -> str:
+    """Return plain text whose columns stand: in the page's fixed font, scrolled where it is wide."""
+    font = "font-family: var(--jp-code-font-family, monospace), monospace; font-size: 0.9em; line-height: 1.4"
+    return f'<pre style="{font}; white-space: pre; overflow-x: auto">{escape(text)}</pre>'
+
+
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> str:
     """Return a table of plain texts; columns whose title is in ``numbers`` stand right, empty ones are left
     out."""

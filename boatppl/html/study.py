@@ -31,7 +31,6 @@ def as_html(
     if objective:
         best = (max if maximize else min)(objective, key=lambda number: objective[number])
         value = f"{short(objective[best])}{end}"
-        value = f"{short(objective[best])}{end}"
         pieces.append(paragraph(f"best measured: {value} in trial {best}; by the posterior: study.best"))
     if len(weights) > 1 and objective:
         shares = " / ".join(f"{rival} {share:.2f}" for rival, share in weights.items())

@@ -13,6 +13,7 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
+from boatppl.progress.curve import BEST, MEASURED, Point, as_svg
 from boatppl.progress.table import WIDTH, TextTable, TrialTable
 from boatppl.study import Study
 from boatppl.text import duration, ending, one_line, shown
@@ -258,7 +259,8 @@ Show = Callable[[dict[str, str]], Callable[[dict[str, str]], None]]  # a first b
 
 
 class Notebook:
-    """One display with the table of trials, updated in place; it stays when the cell is interrupted."""
+    """One display with the convergence and the table of trials, updated in place; it stays when the cell is
+    interrupted."""
 
     def __init__(self, journey: Journey, show: Show) -> None:
         self.journey, self.show = journey, show
@@ -266,6 +268,7 @@ class Notebook:
         self.plain = TextTable(journey.study)
         self.rows: list[list[str]] = []
         self.lines: list[str] = []
+        self.points: list[Point] = []
         self.update: Callable[[dict[str, str]], None] | None = None
 
     def __enter__(self) -> Self:
@@ -295,10 +298,15 @@ class Notebook:
     def _add(self, trial: Trial, best: float | None) -> None:
         self.rows.append(self.table.cells(trial, best))
         self.lines.append(self.plain.line(trial, best))
+        self.points.append(Point(trial.number, self.journey.study.objective_of(trial), best))
+
+    def _curve(self) -> str:
+        goal, unit = self.table.goal, f", {self.table.unit}" if self.table.unit else ""
+        return as_svg(self.points, self.journey.default, f"{goal}{unit}")
 
     def _render(self, footer: str) -> None:
         bundle = {
-            "text/html": as_html(self.table.titles, self.rows, footer),
+            "text/html": as_html(self.table.titles, self.rows, footer, self._curve()),
             "text/plain": "\n".join([self.plain.head(), *self.lines, footer]),
         }
         if self.update is None:
@@ -308,24 +316,33 @@ class Notebook:
 
 
 # Colours are the page's own, lines a grey between: right on light and on dark pages. A long table is
-# scrolled, and the reversed column keeps its end in sight.
+# scrolled, and the reversed column keeps its end in sight; its head stays, on the page's own ground.
 STYLE = """<style>
-.boat-trials { display: flex; flex-direction: column-reverse; max-height: 36em; overflow: auto;
+.boat-trials { display: flex; flex-direction: column-reverse; max-height: 40em; overflow: auto;
   color: inherit; font-size: 0.9em; }
-.boat-trials table { border-collapse: collapse; margin: 0; color: inherit; background: none; }
+.boat-trials table { border-collapse: collapse; margin: 0 auto auto 0; color: inherit; background: none; }
 .boat-trials tr { background: none !important; }
-.boat-trials th, .boat-trials td { padding: 0.15em 0.7em; text-align: right; white-space: nowrap;
+.boat-trials th, .boat-trials td { padding: 0.15em 0.5em; text-align: right; white-space: nowrap;
   border: none; background: none; color: inherit; font-variant-numeric: tabular-nums; }
-.boat-trials th { border-bottom: 1px solid rgba(128,128,128,.6); font-weight: 600; }
+.boat-trials th { border-bottom: 1px solid rgba(128,128,128,.6); font-weight: 600; position: sticky; top: 0;
+  background: var(--jp-layout-color0, var(--vscode-editor-background, var(--background, Canvas)));
+  white-space: normal; vertical-align: bottom; }
 .boat-trials tr + tr td { border-top: 1px solid rgba(128,128,128,.18); }
 .boat-trials .word { text-align: left !important; }
-.boat-trials .why { text-align: left !important; white-space: normal; min-width: 22em; opacity: .8; }
-.boat-status { margin: 0.4em 0 0.2em 0.7em; font-size: 0.9em; opacity: .85; }
+.boat-trials .why { text-align: left !important; white-space: normal; min-width: 14em; }
+.boat-trials td.why { opacity: .8; }
+.boat-status { margin: 0.4em 0 0.2em 0.5em; font-size: 0.9em; opacity: .85; white-space: pre-line; }
+.boat-key { margin: 0 0 0.4em 0.5em; font-size: 0.85em; opacity: .85; }
+.boat-key b { font-size: 1.3em; line-height: 1; }
 </style>"""
+KEY = (
+    f'<div class="boat-key"><b style="color:{MEASURED}">•</b> measured &ensp;'
+    f'<b style="color:{BEST}">–</b> best so far, by the posterior &ensp;<b>┄</b> default</div>'
+)
 
 
-def as_html(titles: list[str], rows: list[list[str]], footer: str) -> str:
-    """Return the table as HTML with what is going on below it."""
+def as_html(titles: list[str], rows: list[list[str]], footer: str, curve: str = "") -> str:
+    """Return the curve, the table below it, and what is going on."""
     kinds = ["", "word", *[""] * (len(titles) - 3), "why"]
 
     def row(tag: str, cells: list[str]) -> str:
@@ -335,8 +352,9 @@ def as_html(titles: list[str], rows: list[list[str]], footer: str) -> str:
         return f"<tr>{''.join(inside)}</tr>"
 
     body = "".join(row("td", cells) for cells in rows)
+    picture = f"<div>{curve}</div>{KEY}" if curve else ""
     return (
-        f'{STYLE}<div class="boat-trials"><table><thead>{row("th", titles)}</thead>'
+        f'{STYLE}{picture}<div class="boat-trials"><table><thead>{row("th", titles)}</thead>'
         f'<tbody>{body}</tbody></table></div><div class="boat-status">{escape(footer)}</div>'
     )
 

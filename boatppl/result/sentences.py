@@ -8,6 +8,7 @@ from boatppl.result.findings import Findings
 from boatppl.study import Study
 from boatppl.text import interval, one_line, plus_minus, shown
 from boatppl.trial import State
+from boatppl.words import listed
 
 WIDTH = 110  # of a line, in characters
 FEW = 4  # elements of a vector that are listed
@@ -161,6 +162,9 @@ def nothing_measured(study: Study) -> list[str]:
     finished = study.trials.finished
     lines = [f"{study.goal.name} was measured in none of {len(finished)} trials: there is no best one"]
     failed = [trial for trial in finished if trial.state in (State.FAILED, State.TIMED_OUT) and trial.reason]
+    returned = sorted({name for trial in finished for name in trial.measurements})
+    if returned and not failed:
+        lines.append(f"the runs returned {listed(returned)}: let them return {study.goal.name}")
     for trial in failed[-1:]:
         lines.append(f"trial {trial.number} {trial.state}: {one_line(trial.reason or '', 200)}")
     return lines

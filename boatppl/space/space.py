@@ -382,13 +382,15 @@ class Space:
     _default: dict[str, Any]
 
     def _check_parameter(self, name: str, lead: str = "") -> None:
+        which = ", which" if lead else ""
         if name in self.contexts:
             raise ValueError(
-                f"{lead}{name!r} is a context, which the world sets: give it as context={{{name!r}: ...}}."
+                f"{lead}{name!r}{which} is a context; the world sets it: give it as "
+                f"context={{{name!r}: ...}}."
             )
         if name not in self.parameters:
             raise ValueError(
-                f"{lead}{name!r} is no parameter.{nearest(name, self.parameters)} "
+                f"{lead}{name!r}{which} is no parameter.{nearest(name, self.parameters)} "
                 f"Parameters: {listed(self.parameters)}."
             )
 
@@ -406,7 +408,10 @@ class Space:
             return parameter.default_value
         if name not in given:
             hint = nearest(name, [n for n in given if n not in self.parameters])
-            raise ValueError(f"the configuration misses {name!r} ({parameter.text()}).{hint}")
+            raise ValueError(
+                f"the configuration misses {name!r} ({parameter.text()}).{hint} Give every parameter: "
+                f"space.default | {{{name!r}: ...}} fills in the others."
+            )
         return parameter.canonical(name, given[name], strict=strict)
 
 
