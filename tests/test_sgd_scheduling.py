@@ -273,6 +273,14 @@ def test_the_model_sees_the_catalogue_only(model):
     assert set(model.data) == {"cores", "ghz", "gbit", "batch", "parameters_mb"}
 
 
+def test_the_whole_batch_is_done_however_small_the_shares_of_the_workers(model):
+    shares = np.where(np.arange(10) == 3, 1.0, 1e-11)  # only the idle machine has one
+    configuration = configuration_of(np.arange(10) < 2, np.ones(10), shares)
+    mean = at(model, "samples", configuration)[1]
+    assert (mean**2).sum() == pytest.approx(make_cluster(10, 0).batch)
+    assert schedule_of(configuration, 100).samples.sum() == 100
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 2])
 def test_ten_trials_of_a_simulated_cluster_come_near_the_best_known_schedule(tmp_path, seed):

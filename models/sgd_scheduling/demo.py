@@ -1,6 +1,6 @@
-"""Tune the schedule of ten simulated machines that train a network together: default against best.
+"""Tune the schedule of machines that train a network together, simulated or emulated: default against best.
 
-python -m models.sgd_scheduling.demo [--trials 10] [--seed 1] [--machines 10]
+python -m models.sgd_scheduling.demo [--trials 10] [--seed 1] [--machines 10] [--real]
 """
 
 import argparse
@@ -10,6 +10,7 @@ import boatppl as boat
 from models.sgd_scheduling.cluster import make_cluster
 from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
+from models.sgd_scheduling.real import EmulatedCluster, emulated
 from models.sgd_scheduling.simulator import Simulation
 from models.sgd_scheduling.spaces import space
 
@@ -21,11 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--storage", default=None, help="a .db file that keeps the study")
+    parser.add_argument("--real", action="store_true", help="processes and sockets instead of a simulation")
     options = parser.parse_args(arguments)
-    run = Simulation(make_cluster(options.machines, options.seed), seed=options.seed)
+    run: Simulation | EmulatedCluster
+    if options.real:
+        run = EmulatedCluster(emulated(options.machines, options.seed))
+    else:
+        run = Simulation(make_cluster(options.machines, options.seed), seed=options.seed)
     machines = space(options.machines)
     size = f"{options.machines} machines, {len(machines.parameters)} parameters"
-    print(f"simulated: {size}, cluster {options.seed}")
+    print(f"{run.kind}: {size}, cluster {options.seed}")
     result = boat.optimize(
         observed(run),
         scheduling_model(machines, run.cluster),
@@ -38,11 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     best = run.schedule(result.best_configuration)
     print(f"workers take {', '.join(map(str, best.samples))} samples")
     print(f"servers: {', '.join(str(i) for i, on in enumerate(best.serves) if on)}")
-    before, after = (
-        run.exact(c)["iteration_time"] for c in (machines.default, dict(result.best_configuration))
-    )
-    print(f"without noise: {before:.2f} s an iteration with the default, {after:.2f} s with the best")
-    print(f"{before / after:.2f}x better (simulated)")
+    again, how = (run, "measured anew") if options.real else (run.exact, "without noise")
+    before, after = (again(c)["iteration_time"] for c in (machines.default, dict(result.best_configuration)))
+    print(f"{how}: {before:.2f} s an iteration with the default, {after:.2f} s with the best")
+    print(f"{before / after:.2f}x better ({run.kind})")
     return 0
 
 

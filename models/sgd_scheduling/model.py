@@ -22,8 +22,8 @@ from models.sgd_scheduling.spaces import named
 
 @boat.derived(dims="machine")
 def assigned(works, share, batch):
-    mine = works * share
-    return batch * mine / (mine.sum() + 1e-9)
+    mine = works * (share + 1e-6)  # the whole batch is done, however little the workers' shares add up to
+    return batch * mine / mine.sum()
 
 
 @boat.node(over="machine", transform="sqrt", residual=None, noise=pm.HalfNormal.dist(0.02))
