@@ -4,8 +4,9 @@ No figure of the README is typed by hand: a test compares what stands there with
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Figure, markdown_table
 from models.jvm_gc import acceptance
@@ -27,6 +28,9 @@ JVM = """\
 random order, under load that no search saw. The ratio is p99 with the defaults / p99 of what is recommended.
 **The workload was sized so that the collector's flags matter**: this says what tuning does there, not what it
 would do for you. Where several methods were run, the one with the highest ratio is in bold, ours or not."""
+
+UNEQUAL = """\
+The methods were run with different numbers of seeds, at different times: not yet a comparison seed by seed."""
 
 SIMULATED = """\
 **Scheduling SGD, a simulation** (`python -m models.sgd_scheduling.compare`): no cluster was run. Noise-free
@@ -51,7 +55,14 @@ def _jvm() -> str:
     for workload in dict.fromkeys(row["workload"] for row in rows):
         mine = [row for row in rows if row["workload"] == workload]
         parts.append(f"`{workload}`:\n\n{acceptance.summary(mine)}")
+        seeds = {method: {r["seed"] for r in mine if r["method"] == method} for method in _methods(mine)}
+        if len({len(found) for found in seeds.values()}) > 1:
+            parts.append(UNEQUAL)
     return "\n\n".join(parts)
+
+
+def _methods(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["method"] for row in rows))
 
 
 def _simulated() -> list[str]:
