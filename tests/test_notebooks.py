@@ -1,4 +1,5 @@
-"""The notebooks run, with a small budget, and the executed ones hold the same code as their sources.
+"""The notebooks run from scratch, with a small budget, and the executed ones hold the same code as their
+sources.
 
 After a change: ``pip install jupytext ipykernel nbconvert``, then in ``notebooks/``
 ``python -m jupytext --to ipynb --execute *.py``.
@@ -7,6 +8,7 @@ After a change: ``pip install jupytext ipykernel nbconvert``, then in ``notebook
 import ast
 import json
 import linecache
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,6 +17,9 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted(FOLDER.glob("*.py"))
 NAMES = [source.stem for source in SOURCES]
+FEW_TRIALS = {"01": "5", "02": "6", "03": "12", "04": "12", "06": "8", "07": "6"}
+#: Those that compile most, or wait for time limits; the others together take half a minute.
+LONG = ("01", "02", "04", "06")
 
 
 def code_cells(source):
@@ -23,13 +28,23 @@ def code_cells(source):
     return [cell.strip() for cell in cells if not cell.startswith(" [markdown]")]
 
 
-def test_there_is_a_notebook():
-    assert "01_first_model" in NAMES
+def test_the_notebooks_are_numbered_in_order():
+    numbers = [name[:2] for name in NAMES]
+    assert numbers == sorted(set(numbers))
+    assert "02" in numbers
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def nightly_where_long(source):
+    marks = [pytest.mark.nightly] if source.stem.startswith(LONG) else []
+    return pytest.param(source, id=source.stem, marks=marks)
+
+
+# Leave-one-out by importance sampling is rough for a few odd runs, and ArviZ says so; so does notebook 03.
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
+@pytest.mark.parametrize("source", [nightly_where_long(source) for source in SOURCES])
 def test_a_notebook_runs_with_a_small_budget_and_shows_its_values(source, monkeypatch, capsys):
-    monkeypatch.setenv("BOATPPL_NOTEBOOK_TRIALS", "6")
+    monkeypatch.setenv("BOATPPL_NOTEBOOK_TRIALS", FEW_TRIALS.get(source.stem[:2], "6"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
     linecache.checkcache(str(source))
     names = {"__name__": "__main__"}
     for statement in ast.parse(source.read_text()).body:
@@ -39,8 +54,9 @@ def test_a_notebook_runs_with_a_small_budget_and_shows_its_values(source, monkey
             assert as_html() or repr(value)
         else:
             exec(compile(ast.Module([statement], []), str(source), "exec"), names)
+    assert plt.get_fignums() or "06" in source.stem  # 06 draws nothing
     plt.close("all")
-    assert "suggested" in capsys.readouterr().out
+    assert capsys.readouterr().out or "04" in source.stem
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
@@ -52,4 +68,7 @@ def test_the_executed_notebook_is_up_to_date(source):
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     kinds = {kind for output in outputs for kind in output.get("data", {})}
-    assert {"text/html", "image/png"} <= kinds
+    drawn = {"image/png"} if "boat.plots" in source.read_text() else set()
+    assert {"text/html"} | drawn <= kinds
+    shown = sum("image/png" in output.get("data", {}) for output in outputs)
+    assert shown == source.read_text().count("plot_")  # a picture that a backend swallowed is none
