@@ -30,7 +30,7 @@ random order, under load that no search saw. The ratio is p99 with the defaults 
 would do for you. Where several methods were run, the one with the highest ratio is in bold, ours or not."""
 
 UNEQUAL = """\
-The methods were run with different numbers of seeds, at different times: not yet a comparison seed by seed."""
+Methods were run with different numbers of seeds, at different times: not yet a comparison seed by seed."""
 
 SIMULATED = """\
 **Scheduling SGD, a simulation** (`python -m models.sgd_scheduling.compare`): no cluster was run. Noise-free
