@@ -273,6 +273,15 @@ def test_the_model_sees_the_catalogue_only(model):
     assert set(model.data) == {"cores", "ghz", "gbit", "batch", "parameters_mb"}
 
 
+def test_a_worker_whose_share_rounds_to_nothing_holds_nobody_up(model):
+    configuration = configuration_of(np.ones(10), np.ones(10), np.where(np.arange(10) == 3, 1e-6, 1.0))
+    told = observed(Simulation(make_cluster(10, 0)))(configuration)
+    assert np.isnan(told["compute_time"]).tolist() == (np.arange(10) == 3).tolist()
+    names = ("samples", "compute_time", "transfer_time")
+    slowest = model.evaluate_derived("slowest_worker", {name: told[name][None, None] for name in names})
+    np.testing.assert_allclose(slowest, np.nanmax(told["compute_time"] + told["transfer_time"]))
+
+
 def test_the_whole_batch_is_done_however_small_the_shares_of_the_workers(model):
     shares = np.where(np.arange(10) == 3, 1.0, 1e-11)  # only the idle machine has one
     configuration = configuration_of(np.arange(10) < 2, np.ones(10), shares)

@@ -71,8 +71,8 @@ def transfer_time(shortest_pull, bandwidth, parameters_mb):
 
 
 @boat.derived(unit="s")
-def slowest_worker(works, compute_time, transfer_time):
-    return pt.switch(works > 0.5, compute_time + transfer_time, 0.0).max()
+def slowest_worker(samples, compute_time, transfer_time):  # a share may round to no sample at all
+    return pt.switch(samples > 0.5, compute_time + transfer_time, 0.0).max()
 
 
 @boat.node(unit="s", transform="log", residual=None)
