@@ -13,7 +13,7 @@ import boatppl as boat
 from boatppl.evidence import APART
 from boatppl.processes import identity
 from boatppl.session import resolve_orphans
-from boatppl.storage import _row, open_storage
+from boatppl.storage import _row
 
 SPACE = boat.Space(x=boat.Integer(0, 40, default=40), y=boat.Integer(0, 40, default=0))
 FINAL = (boat.State.FAILED, boat.State.TIMED_OUT, boat.State.ABORTED)
@@ -116,8 +116,7 @@ class Life(RuleBasedStateMachine):
     def the_study_and_its_file_hold_what_was_told(self):
         if self.study is None:
             return
-        with open_storage(self.path) as storage:
-            stored = storage.trials("study")
+        stored = self.study.storage.trials("study")
         for trials in (stored, self.study.trials):
             found = {t.number: (t.state, t.configuration, t.measurements) for t in trials}
             assert found == self.expected
@@ -127,9 +126,11 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self):
         if self.study is not None:
+            self.resume()
+            self.the_study_and_its_file_hold_what_was_told()
             self.study.storage.close()
             self.folder.cleanup()
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestLife.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
