@@ -51,6 +51,8 @@ def node_groups(
     - ``constant_data``: what arrived at each measurement, and the residual's inputs on the unit cube.
     - ``log_likelihood``: log p(measurements of a trial | all other trials, unknowns), one column per trial
       (:mod:`boatppl.leave_one_out`).
+    - ``log_prior``: log densities of the unknowns under their priors, at the posterior's draws; with them
+      ``az.psense`` says which priors the posterior hangs on.
     """
     graph, table = node.graph, node.table
     along = "row" if graph.node.over else "trial"
@@ -66,6 +68,7 @@ def node_groups(
     likelihood = _by_chain(log_likelihood(node, block), block.chains.chains)
     prior = _prior(list(unknowns), block, seed)
     before = _by_chain(_prior_replicates(node, prior, seed), 1)
+    prior_density = {n: p for n, p in block.density.log_prior(block.position).items() if n in unknowns}
     stats = {STATISTICS.get(name, name): value for name, value in block.stats.items()}
     return {
         "posterior": _dataset(unknowns, block, block.chains.chains),
@@ -77,6 +80,7 @@ def node_groups(
         "log_likelihood": xr.Dataset(
             {graph.name: (("chain", "draw", "trial"), likelihood)}, {**_draws(block), "trial": numbers}
         ),
+        "log_prior": _dataset(prior_density, block, block.chains.chains),
         "posterior_predictive": xr.Dataset(
             {graph.name: (("chain", "draw", along), replicates, unit)}, {**_draws(block), **coords}
         ),

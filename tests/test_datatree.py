@@ -107,7 +107,7 @@ def block_of(posterior, name):
 def test_every_node_has_every_group(found):
     groups = {
         "posterior", "sample_stats", "observed_data", "constant_data", "log_likelihood",
-        "posterior_predictive", "prior", "prior_predictive",
+        "log_prior", "posterior_predictive", "prior", "prior_predictive",
     }  # fmt: skip
     assert set(found.children) == set(MODEL.nodes)
     for name in MODEL.nodes:
@@ -117,6 +117,38 @@ def test_every_node_has_every_group(found):
                 assert dataset.attrs["chains"] == "2 x 100 draws after 100"
                 assert "R-hat" in dataset.attrs["verdict"]
             assert all(np.isfinite(v).all() for v in found[name][group].data_vars.values())
+
+
+def test_log_prior_is_that_of_each_unknown_in_its_own_unit(found):
+    rate_, took_ = found["rate"], found["took"]
+    assert set(rate_["log_prior"]) == {"malloc", "amplitude", "lengthscale", "noise"}
+    expected = stats.lognorm.logpdf(rate_["posterior"]["malloc"], 1.0)  # no Jacobian
+    np.testing.assert_allclose(rate_["log_prior"]["malloc"], expected)
+    assert took_["log_prior"]["speed"].dims == ("chain", "draw", "machine")
+    np.testing.assert_allclose(
+        took_["log_prior"]["speed"], stats.lognorm.logpdf(took_["posterior"]["speed"], 0.5)
+    )
+
+
+@pytest.mark.parametrize(("centre", "conflict"), [(0.0, False), (4.0, True)])
+def test_psense_finds_the_prior_that_the_measurements_contradict(centre, conflict):
+    @boat.node(residual=None, noise=pm.HalfNormal.dist(0.3))
+    def level(x):
+        return pm.Normal("height", centre, 0.5 if conflict else 5.0) + x
+
+    model = boat.DAGModel(boat.Space(x=boat.Float(0, 1)), [level])
+    rng = np.random.default_rng(0)
+    runs = [
+        SimpleNamespace(
+            number=i, configuration=c, context={}, measurements={"level": c["x"] + 0.3 * rng.normal()}
+        )
+        for i, c in enumerate(model.space.design(5, 0))
+    ]
+    length = Chains(draws=500, tune=300, chains=2, target_accept=0.9)
+    found = tree(Inference(model, 0).posterior(measured(model, runs), length), 0)["level"]
+    sensitivity = float(az.psense(found, var_names=["height"], group="prior")["height"])
+    assert (sensitivity > 0.05) == conflict
+    assert np.isfinite(float(az.psense(found, var_names=["height"], group="likelihood")["height"]))
 
 
 def test_posterior_holds_the_unknowns_with_their_dims(found, posterior):

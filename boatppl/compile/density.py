@@ -1,6 +1,6 @@
 """A block's log density and gradient over one flat vector: compiled once, the data are plain inputs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,8 @@ class BlockDensity:
         options = {"mode": "NUMBA", "on_unused_input": "ignore", "trust_input": True}
         self.function = pytensor.function([head, *scales, *data], [total, gradient], **options)
         self.function.vm.jit_fn.targetoptions["nogil"] = True  # chains run beside each other
-        self._constrain: Any = None
+        self._constrain: tuple[list[str], Any] | None = None
+        self._log_prior: Any = None
 
     def _graph(self, values: Mapping[Any, TensorVariable], inputs: Mapping[str, _Inputs]) -> TensorVariable:
         block, model = self.block, self.block.model
@@ -166,20 +167,37 @@ class BlockDensity:
         model = self.block.model
         if self._constrain is None:
             variables = [*model.free_RVs, *self._deterministics()]
-            replaced = model.replace_rvs_by_values(variables)
-            batched = [symbol(value.name, (None, *value.type.shape)) for value in model.value_vars]
-            outputs = vectorize_graph(replaced, dict(zip(model.value_vars, batched, strict=True)))
-            function = pytensor.function(batched, outputs, mode="FAST_COMPILE", on_unused_input="ignore")
-            self._constrain = [variable.name for variable in variables], function
+            names = [variable.name for variable in variables]
+            self._constrain = names, self._by_draw(model.replace_rvs_by_values(variables))
         names, function = self._constrain
-        parts = [
-            positions[:, where].reshape(len(positions), *shape)
-            for where, shape in zip(self.layout.slices(), self.layout.shapes, strict=True)
-        ]
-        return {
-            name: np.broadcast_to(array, (len(positions), *np.shape(array)[1:]))
-            for name, array in zip(names, function(*parts), strict=True)
-        }
+        return dict(zip(names, function(positions), strict=True))
+
+    def log_prior(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the log density of each unknown under its prior, in its own unit: name -> ``(draw, ...)``.
+
+        An unknown whose prior is joint over its elements has one value a draw. The latent scales of robust
+        rows are part of the noise.
+        """
+        if self._log_prior is None:
+            model = self.block.model
+            self._log_prior = self._by_draw(model.logp(vars=model.free_RVs, jacobian=False, sum=False))
+        return dict(zip(self.layout.names, self._log_prior(positions), strict=True))
+
+    def _by_draw(self, expressions: Sequence[TensorVariable]) -> Callable[[np.ndarray], list[np.ndarray]]:
+        """Compile expressions of value variables: from positions ``(draw, dimension)`` to ``(draw, ...)``."""
+        values = self.block.model.value_vars
+        batched = [symbol(value.name, (None, *value.type.shape)) for value in values]
+        outputs = vectorize_graph(list(expressions), dict(zip(values, batched, strict=True)))
+        function = pytensor.function(batched, outputs, mode="FAST_COMPILE", on_unused_input="ignore")
+
+        def by_draw(positions: np.ndarray) -> list[np.ndarray]:
+            places = zip(self.layout.slices(), self.layout.shapes, strict=True)
+            parts = [positions[:, where].reshape(len(positions), *shape) for where, shape in places]
+            return [
+                np.broadcast_to(array, (len(positions), *np.shape(array)[1:])) for array in function(*parts)
+            ]
+
+        return by_draw
 
     def robust_scales(self, positions: np.ndarray, tables: Mapping[str, Table]) -> dict[str, np.ndarray]:
         """Return each robust node's latent precision scales, name -> ``(draw, row)``."""
