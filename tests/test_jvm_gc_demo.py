@@ -109,3 +109,14 @@ def test_a_peer_that_wins_is_reported_as_winning() -> None:
     table = acceptance.summary(rows)
     assert "| **random** | 2 | 4.00 |" in table
     assert "| structured | 2 | 2.50 |" in table
+
+
+def test_a_seed_whose_baseline_was_disturbed_is_left_out_and_named() -> None:
+    rows = [
+        {"seed": seed, "method": "random", "baseline_ms": baseline, "best_ms": 10.0}
+        for seed, baseline in ((1, 20.0), (2, 21.0), (3, 55.0))
+        for _ in range(8)
+    ]
+    table = acceptance.summary(rows)
+    assert "| random | 2 | 2.05 |" in table
+    assert "random of seed 3" in table
