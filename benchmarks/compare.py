@@ -86,10 +86,30 @@ process; ours is the bench itself, with every problem.
 """
 
 
+ENOUGH = 20  # seeds, below which nothing is claimed
+
+
+def cautions(traces: Sequence[Trace], about: Mapping[str, str]) -> list[str]:
+    """Return what a reader must know before the tables: a busy machine, and too few seeds."""
+    found, seeds = [], len({item.seed for item in traces})
+    most = float(about.get("load while it ran", "0").split()[-1])
+    if most > float(about.get("cores", "inf")):
+        found.append(
+            f"**A busy machine**: the load was up to {most:.0f} on {about['cores']} cores. Seconds are too "
+            "long, and tuners that a time limit ended made fewer trials than they would have made.\n"
+        )
+    if seeds < ENOUGH:
+        found.append(
+            f"**Too few seeds**: at most {seeds}, where a claim needs {ENOUGH}. No ratio here is one.\n"
+        )
+    return found
+
+
 def report(traces: Sequence[Trace], about: Mapping[str, str]) -> str:
     """Return the whole comparison as Markdown."""
     known = suite()
     parts = [f"# Tuners compared\n\nMade by `python -m benchmarks.compare`.\n\n{EXPLAINED}"]
+    parts += cautions(traces, about)
     parts.append(f"## All problems\n\n{overall(traces, known)}")
     for name in (name for name in known if any(item.problem == name for item in traces)):
         problem, mine = known[name], [item for item in traces if item.problem == name]

@@ -427,6 +427,9 @@ def test_a_report_and_its_picture_hold_every_tuner(tmp_path):
     runs = [_item("generic", 1, (0.5, 0.04)), _item("random", 1, (0.5, 0.3), stopped="failed: it broke")]
     text = report(runs, {"machine": "one"})
     assert "1x failed: it broke" in text
+    assert "**Too few seeds**: at most 1" in text
+    assert "busy" not in text
+    assert "load was up to 9 on 2 cores" in report(runs, {"cores": "2", "load while it ran": "0.1 to 9.0"})
     assert ENTRANTS["generic"].settings in text
     assert re.search(r"\| generic +\| 0.00 +\| 0.10 +\| - ", text)
     draw(runs, tmp_path / "curves.png")

@@ -13,7 +13,7 @@ from importlib.metadata import version
 import ConfigSpace as cs
 from protocol import Cube, serve
 from smac import BlackBoxFacade, HyperparameterOptimizationFacade, Scenario
-from smac.runhistory.dataclasses import TrialInfo, TrialValue
+from smac.runhistory.dataclasses import TrialValue
 
 MOST_NUMBERS = 20
 
@@ -48,16 +48,13 @@ class SMACPeer:
             self.info = self.smac.ask()
         except StopIteration:
             return self.best(), {"again": 1.0}
-        self.asked = self.plain(self.info.config)
-        return self.asked, {}
+        return self.plain(self.info.config), {}
 
     def tell(self, configuration, measurements):
-        """Take a run's measurement, of the trial asked for or of another configuration."""
-        info = self.info
-        if configuration != self.asked:
-            values = self.cube.active(configuration)
-            info = TrialInfo(cs.Configuration(self.space, values=values), seed=info.seed)
-        self.smac.tell(info, TrialValue(cost=self.sign * measurements[self.spec["objective"]]), save=False)
+        """Take a run's measurement as one of the configuration asked for, whichever near it was run: its
+        intensifier waits for that one, and would never prefer another."""
+        value = TrialValue(cost=self.sign * measurements[self.spec["objective"]])
+        self.smac.tell(self.info, value, save=False)
 
     def best(self):
         """Return the intensifier's incumbent."""
