@@ -142,18 +142,14 @@ if not LIVE:
 _ = boat.plots.plot_convergence(result)
 
 # %% [markdown]
-# The 99th percentile over the size of the young generation, everything else as in the best configuration. The
-# band holds the true curve with 90 % probability, if the model is right.
-
-# %%
-_ = boat.plots.plot_slice(result, "young_mb", "p99")
-
-# %% [markdown]
 # The tuner learned things that nobody measured for it. `malloc_rate` is how much the application allocates:
 # the prior said anything up to 5,000 MB/s.
 
 # %%
 az.summary(result.posterior["gc_rate"], var_names=["malloc_rate"], kind="stats")
+
+# %%
+_ = boat.plots.plot_prior_posterior(result, "malloc_rate")
 
 # %% [markdown]
 # ## Where to go on
