@@ -100,7 +100,8 @@ def cautions(traces: Sequence[Trace], about: Mapping[str, str]) -> list[str]:
         )
     if seeds < ENOUGH:
         found.append(
-            f"**Too few seeds**: at most {seeds}, where a claim needs {ENOUGH}. No ratio here is one.\n"
+            f"**Too few seeds**: at most {seeds}, and a claim needs {ENOUGH}: no ratio below is a claim and "
+            "no goal is settled.\n"
         )
     return found
 
