@@ -201,7 +201,7 @@ def test_inactive_parameters_and_long_vectors_are_short():
 def screen(raw):
     """What a terminal shows of some bytes: every line after its last erasure."""
     text = raw.decode().replace("\r\n", "\n")
-    return [line.rpartition("\r\x1b[2K")[2] for line in text.split("\n")]
+    return [line.rpartition(display.ERASE)[2] for line in text.split("\n")]
 
 
 @pytest.fixture

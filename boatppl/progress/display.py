@@ -154,7 +154,17 @@ class PlainLines:
         self.out.flush()
 
 
-ERASE = "\r\x1b[2K"
+# Without a carriage return, at which a stream would flush: a line and the erasure before it are written at once.
+ERASE = "\x1b[2K\x1b[G"
+
+
+# A thread draws while trials are forked: a lock of the stream that it held at that moment would stay locked
+# in the child, whose first print would wait for ever. So a fork waits until nothing is being drawn.
+DRAWING = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=DRAWING.acquire, after_in_parent=DRAWING.release, after_in_child=DRAWING.release
+    )
 
 
 class Above:
@@ -166,29 +176,27 @@ class Above:
 
     def write(self, text: str) -> int:
         """Write text; a new line begins where the transient one stood."""
-        if text:
-            if self.fresh:
+        with DRAWING:
+            if text and self.fresh:
                 self.stream.write(ERASE)
-            self.fresh = text.endswith("\n")
-        return self.stream.write(text)
+            written = self.stream.write(text)
+            self.fresh = text.endswith("\n") if text else self.fresh
+        return written
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
 class Terminal:
-    """A line for every trial, and below them a transient one that says what is going on now.
-
-    A thread refreshes that line. It writes to the file descriptor itself: a lock of the stream that it held
-    at a moment when a trial is forked would stay locked in the child.
-    """
+    """A line for every trial, and below them a transient one, refreshed by a thread, that says what is going
+    on now."""
 
     def __init__(self, journey: Journey, out: TextIO) -> None:
         self.journey, self.out = journey, out
         columns = shutil.get_terminal_size().columns
         self.lines = PlainLines(journey, out, max(60, min(WIDTH, columns - 1)))
         self.text, self.since = "", time.monotonic()
-        self.lock, self.ended = threading.Lock(), threading.Event()
+        self.ended = threading.Event()
         self.ticker = threading.Thread(target=self._tick, daemon=True, name="boatppl progress")
         self.others: list[Above] = []  # what else writes to this screen
         self.replaced = ExitStack()
@@ -209,7 +217,7 @@ class Terminal:
 
     def status(self, text: str) -> None:
         """Say what is going on now."""
-        with self.lock:
+        with DRAWING:
             self.text, self.since = text, time.monotonic()
         self._draw()
 
@@ -236,12 +244,12 @@ class Terminal:
             self._draw()
 
     def _draw(self) -> None:
-        with self.lock:
+        with DRAWING:
             if self.text and all(other.fresh for other in self.others):
                 self._send(f"{ERASE}{self.line()}")
 
     def _erase(self) -> None:
-        with self.lock:
+        with DRAWING:
             self.text = ""
             if all(other.fresh for other in self.others):
                 self._send(ERASE)
