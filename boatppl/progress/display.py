@@ -154,7 +154,7 @@ class PlainLines:
         self.out.flush()
 
 
-# Without a carriage return, at which a stream would flush: a line and the erasure before it are written at once.
+# Without a carriage return, at which a stream would flush: a line is written together with its erasure.
 ERASE = "\x1b[2K\x1b[G"
 
 
