@@ -131,7 +131,8 @@ class Rivals:
 
         What was measured there counts as ``measured``; where nothing was, it is None.
         """
-        used, space = known.eligible, self.models[self.first].space
+        used, model = known.eligible, self.models[self.first]
+        space = model.space
         posteriors = self.posteriors(known.trials, known.objective)
         run = space.encode([trial.configuration for trial in used])
         rows = self.contenders(posteriors, run, context)
@@ -141,7 +142,8 @@ class Rivals:
         alike = [trial for trial, row in zip(used, run, strict=True) if np.array_equal(row, rows[place])]
         same = [trial for trial in alike if trial.context == dict(context)]
         values = [known.objective[trial.number] for trial in same]
-        return best_of(draws[:, [place, -1]], self.goal, same or alike, values)
+        unit = model.unit_of(self.goal.name)
+        return best_of(draws[:, [place, -1]], self.goal, same or alike, values, unit)
 
     def weights(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> dict[str, float]:
         """Return the weights after the trials so far; ``objective`` is number -> measured value."""

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from boatppl.html.trial import as_html
+from boatppl.text import one_line, shown
 from boatppl.words import listed, nearest
 
 __all__ = [
@@ -98,6 +99,8 @@ class Trial:
     >>> trial = Trial(0, {"young_mb": 32}).finish(State.COMPLETE, {"p99": 12.5})
     >>> trial.measurements
     {'p99': 12.5}
+    >>> trial
+    Trial 0, complete, suggested, ... s: young_mb 32; p99 12.5
     >>> Trial.from_record(trial.to_record()) == trial
     True
     """
@@ -181,10 +184,21 @@ class Trial:
         """Whether both were told the same: state, measurements and context. Times and reasons may differ."""
         return all(_same(getattr(self, n), getattr(other, n)) for n in ("state", "measurements", "context"))
 
+    def __repr__(self) -> str:
+        """``Trial 5, complete, suggested, 12.3 s: young_mb 58, ratio 2; p99 8.9``, on one line."""
+        values = [{**self.configuration, **self.context}, self.measurements]
+        parts = [", ".join(f"{name} {shown(value)}" for name, value in part.items()) for part in values]
+        parts += [one_line(self.reason or "", 80), *self.marks]
+        return f"{self._head}: {'; '.join(part for part in parts if part)}"
+
+    @property
+    def _head(self) -> str:
+        seconds = [] if self.seconds is None else [f"{self.seconds:.3g} s"]
+        return ", ".join([f"Trial {self.number}", str(self.state), self.origin, *seconds])
+
     def _repr_html_(self) -> str:
-        known = [f"Trial {self.number}", str(self.state), self.origin]
         return as_html(
-            ", ".join([*known, *([] if self.seconds is None else [f"{self.seconds:.3g} s"])]),
+            self._head,
             configuration=self.configuration,
             context=self.context,
             measurements=self.measurements,

@@ -66,6 +66,17 @@ def test_the_headline_is_the_best_against_the_default_and_how_sure(result):
     assert pairs == pytest.approx([ratio] * len(pairs), rel=0.15)
 
 
+def test_the_best_prints_itself_on_one_line_in_the_unit(result):
+    pattern = (
+        r"eden 64, threads 1: p99 ([\d.]+) ms \[[\d.]+-[\d.]+\], measured [\d.]+ in trials 5, 12 and 14; "
+        r"with the default ([\d.]+)"
+    )
+    best, default = map(float, re.fullmatch(pattern, repr(result.best)).groups())
+    assert (best, default) == pytest.approx((result.best_value, result.best.default), rel=0.01)
+    never_run = repr(replace(result.best, measured=None))
+    assert "measured" not in never_run
+
+
 def test_every_parameter_says_which_values_are_as_good(result):
     line = repr(result).splitlines()[1]
     assert re.fullmatch(r"eden 64( \(\d+-64 are as good\))?, threads 1 \(does not matter\)", line)

@@ -103,6 +103,41 @@ def test_trials_differ_when_any_field_does(change):
     assert trial != "trial"
 
 
+@pytest.mark.parametrize(
+    ("finished", "shown"),
+    [
+        ({}, "Trial 7, running, design: x 1, share [0.5 0.3 0.2], load 5000"),
+        (
+            {"state": State.COMPLETE, "measurements": {"p99": 12.3456, "time": np.arange(9.0)}},
+            "Trial 7, complete, design, 12.5 s: x 1, share [0.5 0.3 0.2], load 5000; p99 12.35, "
+            "time [0 1 2 …]",
+        ),
+        (
+            {"state": State.FAILED, "reason": "RuntimeError: disk\n  full", "marks": ("out of range",)},
+            "Trial 7, failed, design, 12.5 s: x 1, share [0.5 0.3 0.2], load 5000; RuntimeError: disk full; "
+            "out of range",
+        ),
+    ],
+)
+def test_a_trial_prints_as_one_line_that_a_person_reads(finished, shown):
+    trial = Trial(
+        7,
+        {"x": 1.0, "share": [0.5, 0.3, 0.2]},
+        {"load": 5000},
+        origin="design",
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+        suggestion={"why": "x" * 500},
+    )
+    if finished:
+        trial = trial.finish(finished=datetime(2026, 1, 1, 0, 0, 12, 500_000, tzinfo=UTC), **finished)
+    assert repr(trial) == str(trial) == shown
+
+
+@given(TRIALS)
+def test_any_trial_prints_its_number_and_state(trial):
+    assert repr(trial).startswith(f"Trial {trial.number}, {trial.state}")
+
+
 def test_a_trial_owns_its_values():
     shares, times, configuration = np.array([0.5, 0.5]), np.array([1.0, 2.0]), {"n": np.int64(3)}
     trial = Trial(0, configuration | {"share": shares}, measurements={"time": times})
