@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from boatppl.feasible import CARE
 from boatppl.graph import DAG
 from boatppl.node import Node
 from boatppl.propagate import Luck, NodeDraws, Posterior, needed
 from boatppl.space import Simplex, Space
-from boatppl.suggest import Goal
+from boatppl.suggest import Goal, Score
 
 TOLERANCE = 0.05  # of the objective: a loss below it is none
-SURE = 0.8  # how probable it must be that a value loses no more
+SURE = 0.8  # how probable it must be that a value loses no more, and that a run there succeeds
 FINEST = 25  # values of one parameter that are looked at
 ROWS = 240  # values of all parameters together
 
@@ -150,17 +151,22 @@ def as_good(
     best: Mapping[str, Any],
     noise_free: Callable[[np.ndarray], np.ndarray],
     tolerance: float = TOLERANCE,
+    feasible: Score | None = None,
 ) -> dict[str, AsGood]:
     """Return for every parameter that moves in the best configuration which of its values are as good.
 
     A value is as good where the posterior is at least ``SURE`` that the noise-free objective there loses at
-    most ``tolerance`` (of its size) against the best. What the posterior does not know is not called as good.
+    most ``tolerance`` (of its size) against the best. What the posterior does not know is not called as good,
+    nor is what may fail (:func:`surely`).
 
     Parameters
     ----------
     noise_free
         From rows of the unit cube ``(configuration, coordinate)`` to joint draws of the objective ``(draw,
         configuration)``, in its unit.
+    feasible
+        ``CARE`` times the log probability that a run succeeds and keeps the limits ``(configuration,)``; None
+        where nothing speaks against any configuration.
     """
     [centre] = space.encode([best])
     active = [name for name in space.slices if space.active(centre[None], name)[0]]
@@ -172,7 +178,7 @@ def as_good(
     rows = np.concatenate([centre[None], *(ladder for several in ladders.values() for ladder in several)])
     draws = noise_free(rows)
     loss = goal.sign * (draws - draws[:, :1]) / abs(np.nanmedian(draws[:, 0]))
-    good = (np.mean(loss <= tolerance, axis=0) >= SURE) & space.feasible(rows)
+    good = (np.mean(loss <= tolerance, axis=0) >= SURE) & space.feasible(rows) & surely(feasible, rows)
     found, first = {}, 1
     for name, several in ladders.items():
         mine = []
@@ -182,6 +188,15 @@ def as_good(
         kept = _good_shares if name in whole else _good_values
         found[name] = kept(space, name, centre, several, mine)
     return found
+
+
+def surely(feasible: Score | None, rows: np.ndarray) -> np.ndarray:
+    """Return at which ``rows (configuration, coordinate)`` a run is ``SURE`` to succeed and to keep the
+    limits, or as sure as at the first of them."""
+    if feasible is None:
+        return np.ones(len(rows), bool)
+    scores = feasible(rows)
+    return np.asarray(scores >= min(scores[0], CARE * np.log(SURE)))
 
 
 def _good_values(

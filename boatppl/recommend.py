@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from boatppl.evidence import Evidence
-from boatppl.explain import AsGood, as_good
+from boatppl.explain import AsGood, as_good, surely
 from boatppl.incumbent import against_default, best_column
 from boatppl.regret import prospect
 from boatppl.rivals import Rivals
@@ -85,12 +85,15 @@ def recommend(
 ) -> Recommendation:
     """Return the configuration with the best posterior in a context.
 
-    That is the best one that was run, unless the rivals are ``CLEARLY`` sure that another one is better.
+    That is the best one that was run, unless the rivals are ``CLEARLY`` sure that another one is better, and
+    a run of it is as sure to succeed.
     """
     goal, model = rivals.goal, rivals.models[rivals.first]
     space = model.space
     seen = prospect(rivals, known, contexts, feasible)
-    place, best = seen.incumbent, best_column(seen.mixture, goal)
+    place = seen.incumbent
+    safe = np.flatnonzero(surely(feasible, np.concatenate([seen.rows[[place]], seen.rows]))[1:])
+    best = safe[best_column(seen.mixture[:, safe], goal)]
     if seen.probability(best, place) >= CLEARLY:
         place = best
     [configuration] = space.decode(seen.rows[place][None])
@@ -109,7 +112,7 @@ def recommend(
         beats_default=float(np.mean(goal.sign * (beside[:, 1] - beside[:, 0]) > 0)),
         regret=regret,
         sure=seen.within(place, regret, relative=True),
-        as_good=as_good(space, goal, configuration, noise_free, regret),
+        as_good=as_good(space, goal, configuration, noise_free, regret, feasible),
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import boatppl as boat
 from boatppl.explain import AsGood, as_good, doubt, learned, variance_shares
+from boatppl.feasible import CARE
 from boatppl.result import findings
 from boatppl.result.sentences import alternatives
 from boatppl.suggest import Goal
@@ -243,6 +244,20 @@ def test_one_step_of_a_coarse_ladder_is_no_range():
 
     found = as_good(WIDE, Goal("cost"), WIDE.default | {"width": 10.0}, noise_free)
     assert found["width"].values == (10.0,)  # 9.58 loses 4 %, 9.17 already 8 %
+
+
+def test_values_that_may_fail_are_not_called_as_good():
+    def feasible(unit):  # surely up to a width of 6, hardly above; the best itself is an even chance
+        rows = WIDE.decode(unit)
+        odds = [0.5 if r == WIDE.default else 0.9 if r["width"] <= 6 else 0.4 for r in rows]
+        return CARE * np.log(odds)
+
+    found = as_good(WIDE, Goal("cost"), WIDE.default, planted(0.0), feasible=feasible)
+    assert 5.0 < max(found["width"].values) <= 6.0
+    assert min(found["width"].values) == pytest.approx(2.5, abs=0.45)
+    assert found["count"] == AsGood((4, 5, 6), False)
+    found = as_good(WIDE, Goal("cost"), {**WIDE.default, "count": 4}, planted(0.0), feasible=feasible)
+    assert max(found["width"].values) <= 6.0
 
 
 def test_values_that_break_a_constraint_are_not_offered():

@@ -9,6 +9,7 @@ from boatppl.evidence import Evidence
 from boatppl.feasible import CARE
 from boatppl.limit import Limit
 from boatppl.limits import Limits
+from boatppl.result import Result
 
 SPACE = boat.Space(
     threads=boat.Float(1, 64, log=True, default=4.0),
@@ -160,6 +161,32 @@ def test_a_limit_on_what_no_run_returns_is_named():
         study.tell(study.ask(), {"latency": 1.0})
     with pytest.raises(boat.ModelError, match="cost: never measured in 4 runs"):
         study.ask()
+
+
+# -- where runs fail, learned
+
+
+def test_neither_a_recommendation_nor_a_result_offers_values_that_failed():
+    space = boat.Space(threads=boat.Float(1, 64, log=True, default=2.0), idle=boat.Boolean())
+
+    @boat.node(unit="ms", transform="log")
+    def latency(threads):
+        return pm.LogNormal("work", 4, 1) / threads**0.01  # hardly matters, so every value is as good
+
+    study = boat.Study(boat.DAGModel(space, [latency]), minimize="latency", random_seed=0, hedge=False)
+    for i, threads in enumerate(np.geomspace(1, 64, 13)):
+        configuration = space.validate({"threads": threads, "idle": i % 2 == 0})
+        if threads < 10:
+            study.tell(configuration, {"latency": 50 / threads**0.01})
+        else:
+            study.fail(study.start(configuration, "told"), "too many open files")
+    found = study.recommend(regret=0.05)
+    result = Result(study, "13 trials were run")
+    for as_good in (found.as_good, result.findings.as_good):
+        values = as_good["threads"].values
+        assert len(values) > 2
+        assert max(values) < 16.0  # 11.3 and all above it failed
+        assert not as_good["threads"].all
 
 
 # -- where runs succeed, by the developer

@@ -63,9 +63,12 @@ def findings(study: Study) -> Findings:
         if (share := variance_shares(node)) is not None
     }
 
-    def noise_free(unit: np.ndarray) -> np.ndarray:
-        return rivals.noise_free(posteriors, study.weights, unit, known.trials[-1].context)
+    context = known.trials[-1].context
 
+    def noise_free(unit: np.ndarray) -> np.ndarray:
+        return rivals.noise_free(posteriors, study.weights, unit, context)
+
+    feasible = study.policy.safe(known, context)
     row = space.encode([best.configuration])
     return Findings(
         objective=study.goal.name,
@@ -74,7 +77,7 @@ def findings(study: Study) -> Findings:
         default=space.default,
         units={name: study.model.unit_of(name) for name in space.parameters},
         inactive=frozenset(name for name in space.names if not space.active(row, name)[0]),
-        as_good=as_good(space, study.goal, best.configuration, noise_free),
+        as_good=as_good(space, study.goal, best.configuration, noise_free, feasible=feasible),
         predicted=_predicted(study, best),
         confirmed=confirmed(study, best),
         learned=tuple(learned(posterior)),
