@@ -1,12 +1,14 @@
 """The demo without a JVM: what it prints and writes, and what it says of pairs and of failures."""
 
+import importlib
 import re
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
-from models.jvm_gc import acceptance, demo
+from models.jvm_gc import acceptance, demo, report
 from models.jvm_gc.record import PARAMETERS, TABLE
 from models.jvm_gc.replay import Replay, load
 from models.jvm_gc.spaces import collector_space, space
@@ -28,6 +30,16 @@ def test_a_replay_says_so_first_and_last_and_shows_what_was_learned(
         assert said in page
     for picture in ("report.png", "report-dark.png"):
         assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_importing_the_demo_leaves_the_notebooks_backend_alone() -> None:
+    before = matplotlib.get_backend()
+    matplotlib.use("svg")
+    try:
+        importlib.reload(report)
+        assert matplotlib.get_backend() == "svg"
+    finally:
+        matplotlib.use(before)
 
 
 @pytest.mark.parametrize("arguments", [["--replay", "--collectors"], ["--replay", "--workload", "tiny-rows"]])

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from scipy.stats import t as student_t
 
@@ -38,6 +39,7 @@ Run = Callable[[Mapping[str, Any]], Mapping[str, float]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status."""
     options = _parser().parse_args(arguments)
+    matplotlib.use("Agg")  # a report is written; no window opens, nor needs a screen
     workload = WORKLOADS[options.workload]
     live = _live(options, workload)
     if live is None and (options.live or options.collectors):
