@@ -4,13 +4,22 @@ import inspect
 import keyword
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import pymc as pm
 
 from boatppl.residual import GP, check_prior
 from boatppl.transform import KINDS
 from boatppl.words import ModelError, expected_one_of
+
+
+def _not_called(part: Any, /, *values: Any, **named: Any) -> NoReturn:
+    """Say what to do instead of calling a part as if it were its function."""
+    raise ModelError(
+        f"{part!r} is no function to call: it is wired by its name. Give the function that needs it an "
+        f"argument named {part.name}, and the value arrives there. The undecorated function is "
+        f"{part.name}.function."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +55,8 @@ class Node:
         """Everything that arrives: the arguments of the function and of the noise function."""
         return tuple(dict.fromkeys((*self.arguments, *self.noise_arguments)))
 
+    __call__ = _not_called
+
     def __repr__(self) -> str:
         return f"node {self.name}({', '.join(self.arguments)})"
 
@@ -65,6 +76,8 @@ class Derived:
     def wires(self) -> tuple[str, ...]:
         """Everything that arrives."""
         return self.arguments
+
+    __call__ = _not_called
 
     def __repr__(self) -> str:
         return f"derived {self.name}({', '.join(self.arguments)})"
@@ -89,6 +102,8 @@ class Shared:
     def wires(self) -> tuple[str, ...]:
         """Everything that arrives."""
         return self.arguments
+
+    __call__ = _not_called
 
     def __repr__(self) -> str:
         return f"shared {self.name}({', '.join(self.arguments)})"

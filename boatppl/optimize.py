@@ -13,7 +13,7 @@ from typing import Any
 from boatppl.command import Command, check_bytes
 from boatppl.dag import DAGModel
 from boatppl.limit import Limit
-from boatppl.node import Node
+from boatppl.node import Derived, Node, Shared
 from boatppl.processes import check_seconds
 from boatppl.progress import open_progress
 from boatppl.result import Result
@@ -123,7 +123,7 @@ def optimize(
     ModelError
         For a model or objective that cannot work, or no budget at all.
     """
-    if not callable(run):
+    if not callable(run) or isinstance(run, Node | Derived | Shared):
         raise ModelError(
             f"run is a callable from a configuration to measurements, or a boat.Command; got {run!r}. Pass "
             "the function itself, optimize(run, ...), and do not call it."

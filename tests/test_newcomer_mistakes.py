@@ -73,6 +73,15 @@ def misspells_a_wire(yuong_mb):
     return pm.Normal("slope", 0, 1) * yuong_mb
 
 
+def calls_a_node(young_mb):
+    return pm.Normal("slope", 0, 1) * gc_rate(young_mb)
+
+
+@boat.derived
+def doubled(young_mb):
+    return 2 * young_mb
+
+
 def undecorated(young_mb):
     return young_mb
 
@@ -101,6 +110,32 @@ RAISED = {
         r"\*\*configuration",
     ),
     "budget in words": (lambda _: tuned(len, budget="2 hours"), "'2 hours'", "'2h'"),
+    "choices one by one": (
+        lambda _: boat.Categorical("serial", "g1"),
+        "takes one list of choices",
+        r"boat\.Categorical\(\['serial', 'g1'\]\)",
+    ),
+    "values one by one": (
+        lambda _: boat.Ordinal(1, 2, 4),
+        "got 3 positions",
+        r"boat\.Ordinal\(\[1, 2, 4\]\)",
+    ),
+    "a default by position": (
+        lambda _: boat.Categorical(["serial", "g1"], "g1"),
+        "options by name",
+        "Did you mean default='g1'",
+    ),
+    "a node is called": (
+        lambda _: modelled(calls_a_node),
+        "node gc_rate.young_mb. is no function to call",
+        "an argument named gc_rate",
+    ),
+    "a derived is called": (
+        lambda _: doubled(young_mb=64),
+        "derived doubled.young_mb. is no function",
+        r"undecorated function is doubled\.function",
+    ),
+    "a node for a run": (lambda _: tuned(gc_rate), "run is a callable", "got node gc_rate"),
     "ends swapped": (lambda _: boat.Float(10, 1), "low must be below high", "space.fix"),
     "logarithm of 0": (lambda _: boat.Float(0, 1, log=True), "needs low above 0", "leave log out"),
     "default out of range": (lambda _: boat.Integer(1, 8, default=16), r"lie in \[1..8\]", "got 16"),

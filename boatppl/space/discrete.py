@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,15 @@ def _choice(kind: str, value: Any) -> Any:
     return plain
 
 
-def _choices(kind: str, given: Any) -> tuple[Any, ...]:
-    if isinstance(given, (str, bytes)) or not isinstance(given, (Sequence, np.ndarray)):
+def _choices(kind: str, given: Any, others: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    one_list = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str | bytes)
+    if others:
+        meant = f"default={others[0]!r}" if one_list else f"boat.{kind}({[given, *others]!r})"
+        raise TypeError(
+            f"{kind} takes one list of choices and then options by name; got {1 + len(others)} positions. "
+            f"Did you mean {meant}?"
+        )
+    if not one_list:
         raise TypeError(f"{kind}: expected a list of choices, got {given!r}.")
     choices = tuple(_choice(kind, value) for value in given)
     if len(choices) < 2:
@@ -64,7 +71,7 @@ def _bins_to(positions: Floats, count: int) -> Floats:
     return ((positions + 0.5) / count)[:, None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Categorical:
     """One of `choices`, without an order. Models receive its position (0, 1, ...), residuals a one-hot block.
 
@@ -74,17 +81,19 @@ class Categorical:
     """
 
     choices: tuple[Any, ...]
-    _: KW_ONLY
     default: Any = None
     when: When | None = field(default=None, hash=False)
 
     width: ClassVar[int] = 1
     continuous: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "choices", _choices("Categorical", self.choices))
-        if self.default is not None:
-            object.__setattr__(self, "default", self.canonical("the default", self.default))
+    def __init__(
+        self, choices: Sequence[Any], *others: Never, default: Any = None, when: When | None = None
+    ) -> None:
+        object.__setattr__(self, "choices", _choices("Categorical", choices, others))
+        object.__setattr__(self, "when", when)
+        kept = None if default is None else self.canonical("the default", default)
+        object.__setattr__(self, "default", kept)
 
     @property
     def levels(self) -> int | None:
@@ -172,7 +181,7 @@ class Categorical:
         return np.eye(len(self.choices)) / math.sqrt(2.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Ordinal:
     """One of `values`, in their order. Models receive the value itself where all are numbers, else the rank.
 
@@ -184,7 +193,6 @@ class Ordinal:
     """
 
     values: tuple[Any, ...]
-    _: KW_ONLY
     unit: str | None = None
     default: Any = None
     when: When | None = field(default=None, hash=False)
@@ -193,14 +201,23 @@ class Ordinal:
     columns: ClassVar[int] = 1
     continuous: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", _choices("Ordinal", self.values))
+    def __init__(
+        self,
+        values: Sequence[Any],
+        *others: Never,
+        unit: str | None = None,
+        default: Any = None,
+        when: When | None = None,
+    ) -> None:
+        object.__setattr__(self, "values", _choices("Ordinal", values, others))
+        object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "when", when)
         if self.unit is not None and not isinstance(self.unit, str):
             raise TypeError(f"Ordinal: unit must be a text such as 'MB', got {self.unit!r}.")
         if self.numeric and any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
             raise ValueError(f"Ordinal: numbers must be in increasing order, got {list(self.values)!r}.")
-        if self.default is not None:
-            object.__setattr__(self, "default", self.canonical("the default", self.default))
+        kept = None if default is None else self.canonical("the default", default)
+        object.__setattr__(self, "default", kept)
 
     @property
     def numeric(self) -> bool:
