@@ -96,6 +96,12 @@ class Command:
         if wrong:
             raise ValueError(f"Command's arguments are text; got {wrong[0]!r} ({type(wrong[0]).__name__}).")
         object.__setattr__(self, "argv", tuple(os.fspath(argument) for argument in self.argv))
+        variables = self.env.items() if isinstance(self.env, Mapping) else [(self.env, None)]
+        if self.env is not None and not all(isinstance(text, str) for pair in variables for text in pair):
+            raise ValueError(
+                "Command's env is a dict of text, such as {'JAVA_OPTS': '-Xmn{young_mb}m'}; got "
+                f"{self.env!r}. Write numbers as text."
+            )
         check_seconds(self.timeout)
         for name in ("memory", "max_output"):
             check_bytes(f"Command's {name}", getattr(self, name))

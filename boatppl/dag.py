@@ -57,9 +57,8 @@ class DAGModel(DAG):
 
     def __getitem__(self, name: str) -> "NodeView":
         if name not in self.nodes:
-            raise ModelError(
-                f"{name!r} is no node of this model.{nearest(name, self.nodes)} Nodes: {listed(self.nodes)}."
-            )
+            hint = nearest(str(name), self.nodes)
+            raise ModelError(f"{name!r} is no node of this model.{hint} Nodes: {listed(self.nodes)}.")
         return NodeView(self, self.nodes[name])
 
     def __iter__(self) -> Iterator[str]:

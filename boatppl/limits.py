@@ -30,11 +30,11 @@ class Limits:
     """
 
     def __init__(self, limits: Sequence[Limit], model: DAGModel, seed: int) -> None:
+        if not isinstance(limits, Sequence) or not all(isinstance(one, Limit) for one in limits):
+            raise ModelError(f"limits= is a list of boat.limit('name', upper=...); got {limits!r}.")
         self.model, self.seed, self.limits = model, seed, tuple(limits)
         self.elsewhere: dict[str, Inference] = {}  # of what is no node of the model
         for one in self.limits:
-            if not isinstance(one, Limit):
-                raise ModelError(f"limits= is a list of boat.limit('name', upper=...); got {one!r}.")
             self._check(one.name)
 
     def _check(self, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 import keyword
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -168,6 +168,7 @@ def node(
         else:
             check_prior(f"noise= of node {name!r}:", noise)
         dims = _dims(over, name)
+        _check_unit(unit, name)
         return Node(name, function, arguments, unit, transform, robust, residual, noise, dims)
 
     return declare if function is None else declare(function)
@@ -197,6 +198,7 @@ def derived(
 
     def declare(function: Callable[..., Any]) -> Derived:
         name, arguments = _signature(function, "derived")
+        _check_unit(unit, name)
         return Derived(name, function, arguments, unit, _dims(over, name), _dims(dims, name))
 
     return declare if function is None else declare(function)
@@ -226,6 +228,7 @@ def shared(
 
     def declare(function: Callable[..., Any]) -> Shared:
         name, arguments = _signature(function, "shared")
+        _check_unit(unit, name)
         return Shared(name, function, arguments, unit, _dims(dims, name))
 
     return declare if function is None else declare(function)
@@ -248,9 +251,9 @@ def generic(
         raise ModelError(f"transform= of node {name!r} is {expected_one_of(KINDS, transform)}.")
     if not isinstance(robust, bool):
         raise ModelError(f"robust= of node {name!r} is True or False; got {robust!r}.")
-    if not (name.isidentifier() and not keyword.iskeyword(name)):
+    if not (isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)):
         raise ModelError(f"a node's name is a Python identifier; got {name!r}.")
-
+    _check_unit(unit, name)
     return Node(
         name,
         _no_knowledge,
@@ -291,8 +294,13 @@ def _wires(function: Callable[..., Any], what: str) -> tuple[str, ...]:
     return tuple(arguments)
 
 
+def _check_unit(unit: object, name: str) -> None:
+    if not (unit is None or isinstance(unit, str)):
+        raise ModelError(f"unit= of {name!r} is a text such as 'MB', or None; got {unit!r}.")
+
+
 def _dims(dims: str | Sequence[str], name: str) -> tuple[str, ...]:
-    names = (dims,) if isinstance(dims, str) else tuple(dims)
+    names = tuple(dims) if isinstance(dims, Iterable) and not isinstance(dims, str) else (dims,)
     if not all(isinstance(dim, str) for dim in names) or len(set(names)) != len(names):
         raise ModelError(f"the dims of {name!r} are one name or several different names; got {dims!r}.")
     return names

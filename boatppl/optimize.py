@@ -128,7 +128,9 @@ def optimize(
             f"run is a callable from a configuration to measurements, or a boat.Command; got {run!r}. Pass "
             "the function itself, optimize(run, ...), and do not call it."
         )
-    _check_takes_one(run)
+    called = getattr(run, "__name__", "run")
+    remedy = f"Write optimize(lambda configuration: {called}(**configuration), ...)."
+    _check_takes(run, "run is called with one argument, the configuration (a dict)", remedy, {})
     if n_trials is not None:
         check_count("n_trials", n_trials, least=1)
     check_count("confirm", confirm, least=0)
@@ -172,20 +174,17 @@ def optimize(
     return Result(study, stopped)
 
 
-def _check_takes_one(run: Callable[..., Any]) -> None:
-    """Raise a ModelError for a function that cannot be called with one configuration."""
+def _check_takes(function: Callable[..., Any], how: str, remedy: str, *arguments: object) -> None:
+    """Raise a ModelError for a function that cannot be called as it will be."""
     try:
-        signature = inspect.signature(run)
+        signature = inspect.signature(function)
     except (TypeError, ValueError):  # of a callable written in C nothing is known
         return
     try:
-        signature.bind({})
+        signature.bind(*arguments)
     except TypeError as error:
-        name = getattr(run, "__name__", "run")
-        raise ModelError(
-            f"run is called with one argument, the configuration (a dict); {name}{signature} does not take "
-            f"that ({error}). Write optimize(lambda configuration: {name}(**configuration), ...)."
-        ) from error
+        shown = f"{getattr(function, '__name__', 'run')}{signature}"
+        raise ModelError(f"{how}; {shown} does not take that ({error}). {remedy}") from error
 
 
 def _check_callables(callbacks: object, context: object) -> None:
@@ -195,6 +194,9 @@ def _check_callables(callbacks: object, context: object) -> None:
             "callbacks= is a list of functions, each called with the study and a finished trial, such as "
             f"callbacks=[lambda study, trial: print(trial)]; got {callbacks!r}."
         )
+    for callback in callbacks:
+        how = "each of callbacks= is called with the study and a finished trial"
+        _check_takes(callback, how, "Write it as a function of the two.", None, None)
     if not (context is None or isinstance(context, Mapping) or callable(context)):
         raise ModelError(
             "context= is a dict with the value of every context variable, or a function that returns one; "

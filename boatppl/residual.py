@@ -1,6 +1,6 @@
 """What the residual of a node is: a specification without numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +49,15 @@ class GP:
     ) -> None:
         if kernel not in KERNELS:
             raise ModelError(f"the kernel of a GP is {expected_one_of(KERNELS, kernel)}.")
-        names = () if inputs is None else inputs
-        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        many = isinstance(inputs, Iterable) and not isinstance(inputs, str)
+        names = tuple(inputs or ()) if many else (inputs,)
+        if inputs is not None and not (many and all(isinstance(name, str) for name in names)):
             raise ModelError(
                 f"the inputs of a GP are a list of names, such as inputs=['young_mb']; got {inputs!r}."
             )
         for option, prior in {"lengthscale": lengthscale, "amplitude": amplitude}.items():
             check_prior(f"{option}= of a GP", prior)
-        object.__setattr__(self, "inputs", None if inputs is None else tuple(dict.fromkeys(inputs)))
+        object.__setattr__(self, "inputs", None if inputs is None else tuple(dict.fromkeys(names)))
         object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "lengthscale", lengthscale)
         object.__setattr__(self, "amplitude", amplitude)

@@ -1,7 +1,7 @@
 """The structure of a model: the names of its parts, where wires come from, order and blocks."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,18 @@ class Structure:
         coords: Mapping[str, Sequence[Any]] | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> None:
+        listable = isinstance(parts, Iterable) and not isinstance(parts, str)
+        if not (isinstance(space, Space) and listable):
+            got = f"{parts!r} for the list" if isinstance(space, Space) else f"{space!r} for the space"
+            raise ModelError(
+                "DAGModel takes a boat.Space and a list of parts, as in DAGModel(space, [gc_rate, p99]); got "
+                f"{got}."
+            )
+        if not (data is None or (isinstance(data, Mapping) and all(isinstance(name, str) for name in data))):
+            raise ModelError(
+                "data= is a dict from names to numbers or to (dim or dims, array), such as "
+                f"{{'cores': ('machine', [4, 8])}}; got {data!r}."
+            )
         self.space = space
         self.parts = _by_name(parts)
         self.data = {name: _data(name, value) for name, value in (data or {}).items()}
@@ -265,7 +277,16 @@ def _coords(
     parts: Mapping[str, Part],
 ) -> dict[str, list[Any]]:
     """Return the names of the elements along each dim; dims without names are numbered."""
-    coords = {dim: list(names) for dim, names in (given or {}).items()}
+    known = {} if given is None else given
+    if not isinstance(known, Mapping) or not all(
+        isinstance(dim, str) and isinstance(names, Iterable) and not isinstance(names, str)
+        for dim, names in known.items()
+    ):
+        raise ModelError(
+            "coords= is a dict from each dim to the names along it, such as {'machine': ['a', 'b']}; got "
+            f"{given!r}."
+        )
+    coords = {dim: list(names) for dim, names in known.items()}
     said = {dim: f"coords={{{dim!r}: ...}}" for dim in coords}
     for dim, names in coords.items():
         if len(set(names)) < len(names):

@@ -175,6 +175,13 @@ def circle_b(circle_a):
         ),
         ([gc_rate, eden_mb], {"coords": {"machine": ["a", "a"]}}, r"coords of 'machine' are different names"),
         ([gc_rate, eden_mb], {"coords": {"trial": ["a", "b"]}}, r"the dim 'trial' needs another name"),
+        (gc_rate, {}, r"takes a boat.Space and a list of parts.*got node gc_rate\(eden_mb\) for the list"),
+        (None, {}, r"takes a boat.Space and a list of parts.*got None for the list"),
+        ([gc_rate, eden_mb], {"coords": {"machine": "ab"}}, r"coords= is a dict from each dim.*got .*'ab'"),
+        ([gc_rate, eden_mb], {"coords": {"machine": 3}}, r"coords= is a dict from each dim to the names"),
+        ([gc_rate, eden_mb], {"coords": ["machine"]}, r"coords= is a dict from each dim to the names"),
+        ([gc_rate, eden_mb], {"data": [4.0]}, r"data= is a dict from names to numbers.*got \[4.0\]"),
+        ([gc_rate, eden_mb], {"data": {3: 4.0}}, r"data= is a dict from names to numbers"),
         (
             [boat.node(over="machin")(eden_mb.function)],
             {"coords": {"machine": ["a"]}},
@@ -185,6 +192,13 @@ def circle_b(circle_a):
 def test_models_that_cannot_work_are_named(parts, options, sentence):
     with pytest.raises(boat.ModelError, match=sentence):
         boat.DAGModel(SPACE, parts, **options)
+
+
+def test_a_model_that_is_given_the_wrong_way_round_is_named():
+    with pytest.raises(
+        boat.ModelError, match=r"DAGModel\(space, \[gc_rate, p99\]\); got \[node gc_rate.* for the space"
+    ):
+        boat.DAGModel([gc_rate, eden_mb], SPACE)
 
 
 @pytest.mark.parametrize(

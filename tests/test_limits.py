@@ -142,7 +142,8 @@ def test_a_limited_quantity_that_was_not_measured_is_no_incumbent():
         (lambda: boat.limit("a", upper="8 GB"), r"limit\('a', upper=\) is a finite number; got '8 GB'"),
         (lambda: boat.limit("a", lower=np.nan), "is a finite number; got nan"),
         (lambda: boat.limit("a", lower=2, upper=1), "lower=2 above upper=1: nothing keeps it"),
-        (lambda: Limits([3], MODEL, 0), "limits= is a list of boat.limit.*; got 3"),
+        (lambda: Limits([3], MODEL, 0), r"limits= is a list of boat.limit.*; got \[3\]"),
+        (lambda: Limits(boat.limit("memory_mb", upper=1), MODEL, 0), "is a list of boat.limit.*; got Limit"),
         (
             lambda: Limits([boat.limit("heap_mb", upper=1)], MODEL, 0),
             "on no node or derived.*space.constrain",

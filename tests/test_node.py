@@ -53,6 +53,7 @@ def test_a_residual_keeps_its_inputs_once(kernel):
     assert gp.inputs == ("a", "b")
     assert gp.kernel == kernel
     assert GP().inputs is None
+    assert GP(name for name in "ab").inputs == ("a", "b")  # read once, whatever gives the names
 
 
 def with_default(eden_mb, scale=2.0):
@@ -86,6 +87,14 @@ def with_stars(*wires):
         (lambda: boat.node("rate"), r"@boat.node decorates a function; got 'rate'"),
         (lambda: GP("young_mb"), r"inputs of a GP are a list of names.*got 'young_mb'"),
         (lambda: GP([1]), r"inputs of a GP are a list of names"),
+        (lambda: GP(3), r"inputs of a GP are a list of names.*got 3"),
+        (lambda: boat.node(over=3)(rate), r"dims of 'rate' are one name or several.*got 3"),
+        (lambda: boat.derived(dims=None)(rate), r"dims of 'rate' are one name or several.*got None"),
+        (lambda: boat.node(unit=3)(rate), r"unit= of 'rate' is a text such as 'MB', or None; got 3"),
+        (lambda: boat.derived(unit=3)(rate), r"unit= of 'rate' is a text"),
+        (lambda: boat.shared(unit=3)(rate), r"unit= of 'rate' is a text"),
+        (lambda: boat.generic("p99", ["a"], unit=3), r"unit= of 'p99' is a text"),
+        (lambda: boat.generic(3, ["a"]), r"a node's name is a Python identifier; got 3"),
         (lambda: GP(kernel="matern"), r"kernel of a GP is one of .*Did you mean 'matern"),
         (lambda: GP(lengthscale=0.3), r"lengthscale= of a GP expects a prior"),
         (lambda: GP(amplitude="big"), r"amplitude= of a GP expects a prior"),

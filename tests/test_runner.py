@@ -285,6 +285,12 @@ def test_arguments_are_a_list_of_text(arguments, sentence):
         Command(arguments)
 
 
+@pytest.mark.parametrize("env", [["A=1"], {"A": 1}, {1: "a"}, "A=1"])
+def test_an_environment_is_a_dict_of_text(env):
+    with pytest.raises(ValueError, match=r"Command's env is a dict of text.*; got"):
+        Command(["true"], env=env)
+
+
 @pytest.mark.parametrize("limit", [{"memory": 0}, {"max_output": -1}, {"memory": "1 GB"}])
 def test_limits_are_positive(limit):
     with pytest.raises(ValueError, match="positive number of bytes"):

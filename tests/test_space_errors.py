@@ -57,6 +57,7 @@ CONSTRUCTION = {
     "'young-mb' cannot name a parameter": lambda: Space(**{"young-mb": Boolean()}),
     "'lambda' cannot name a parameter": lambda: Space(**{"lambda": Boolean()}),
     "needs at least one parameter": lambda: Space(),
+    r"takes its parameters by name.*Space\(\*\*parameters\); got \{'a': ": lambda: Space({"a": Boolean()}),
     "at least one parameter to choose": lambda: Space(rate=Context(1, 2)),
     r"a must be one of Float.*got 3. A value is held with space.fix\(a=3\)": lambda: Space(a=3),
     r"Call it: a=Boolean\(...\)": lambda: Space(a=Boolean),

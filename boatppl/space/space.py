@@ -51,7 +51,12 @@ class Space:
     fixed: Mapping[str, Any]
     constraints: tuple[Predicate, ...]
 
-    def __init__(self, /, **parameters: Parameter | Context) -> None:
+    def __init__(self, /, *unnamed: object, **parameters: Parameter | Context) -> None:
+        if unnamed:
+            raise TypeError(
+                "a space takes its parameters by name, Space(young_mb=Integer(4, 80)), or those of a dict as "
+                f"Space(**parameters); got {unnamed[0]!r} without a name."
+            )
         for name, parameter in parameters.items():
             check_identifier(name)
             if type(parameter) not in KINDS.values():
