@@ -2,17 +2,23 @@
 
 import importlib
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import matplotlib
 import numpy as np
 import pytest
 
 from models.jvm_gc import acceptance, demo, report
+from models.jvm_gc.medium import Medium
 from models.jvm_gc.record import PARAMETERS, TABLE
 from models.jvm_gc.replay import Replay, load
 from models.jvm_gc.spaces import collector_space, space
 from models.jvm_gc.system import RunFailed
+from models.jvm_gc.workload import WORKLOADS, Workload
 
 
 @pytest.mark.nightly
@@ -109,6 +115,57 @@ def test_both_orders_occur_within_pairs(capsys: pytest.CaptureFixture[str]) -> N
     firsts = asked[::2]
     assert {5, 20} == set(firsts)
     assert all({first, second} == {5, 20} for first, second in zip(firsts, asked[1::2], strict=True))
+
+
+class Store:
+    """Stands where a JVM would, and writes down what it is asked."""
+
+    java, h2, medium = Path("java"), Path("h2.jar"), Medium(Path("/dev/shm"), "tmpfs")
+    made: ClassVar[list["Store"]] = []
+
+    def __init__(self, workload: Workload, *, seed: int, **found: object) -> None:
+        self.workload, self.seed, self.asked = workload, seed, list[dict[str, Any]]()
+        self.made.append(self)
+
+    def __call__(self, configuration: Mapping[str, Any]) -> dict[str, float]:
+        self.asked.append(dict(configuration))
+        return {"p99": {5: 8.0, 32: 20.0}.get(configuration.get("young_mb", 0), 12.0)}
+
+
+def test_live_evidence_is_measured_anew_in_eight_pairs_and_one_long_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demo, "JvmGc", Store)
+    Store.made.clear()
+    options = demo._parser().parse_args(["--seed", "3"])
+    where, workload = space(), WORKLOADS["small-rows"]
+    live = demo._live(options, workload)
+    best = {**where.default, "young_mb": 5}
+    result = SimpleNamespace(best_configuration=best)
+    lines = demo._evidence(result, live, live, where, workload, options)
+    search, fresh, long = Store.made
+    seeds = [range(store.seed, store.seed + 1_000) for store in Store.made]
+    assert not set(seeds[0]) & ({*seeds[1]} | {*seeds[2]})  # load that the search never saw
+    assert not search.asked
+    sizes = [asked["young_mb"] for asked in fresh.asked[:16]]
+    assert all({first, second} == {5, 32} for first, second in zip(sizes[::2], sizes[1::2], strict=True))
+    assert fresh.asked[16:] == [{"collector": "parallel"}] * 3 + [{"collector": "g1"}] * 3
+    assert (fresh.workload, long.workload) == (workload, replace(workload, measured_s=45.0))
+    assert sorted(asked["young_mb"] for asked in long.asked) == [5, 32]
+    assert lines[0].startswith("8 pairs under load the search never saw: p99 8.0 ms against 20.0 ms")
+    assert lines[0].endswith("2.50x better (95 % sure of at least 2.50x)")
+    assert lines[1] == "one pair of 45 s: 8.0 ms against 20.0 ms, 2.50x better"
+    assert [line.partition(":")[0] for line in lines[2:]] == ["untouched parallel", "untouched g1"]
+
+
+def test_a_file_never_mixes_systems_workloads_or_media_in_a_study() -> None:
+    def name(*arguments: str, live: object = Store) -> str:
+        return demo.study_name(demo._parser().parse_args(list(arguments)), live)
+
+    disk = SimpleNamespace(medium=Medium(Path("/tmp"), "disk"))
+    names = [name(), name("--workload", "tiny-rows"), name("--collectors"), name(live=disk), name(live=None)]
+    assert len(set(names)) == 5
+    assert name("--seed", "5", "--trials", "20") == name()  # the same system: the study goes on
 
 
 def test_a_peer_that_wins_is_reported_as_winning() -> None:

@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         minimize="p99",
         n_trials=options.trials,
         storage=options.storage,
+        name=study_name(options, live),
         random_seed=options.seed,
         control_every=0,
         transform="log" if options.collectors else None,  # of the generic model, where there is no other
@@ -112,6 +113,14 @@ def _live(options: argparse.Namespace, workload: Workload) -> JvmGc | None:
     except (ProvisionError, NoRoom) as error:
         print(f"no live JVM: {error}", file=sys.stderr)
         return None
+
+
+def study_name(options: argparse.Namespace, live: JvmGc | None) -> str:
+    """The study's name in its file: one for each system, so that no study mixes workloads, media or recorded
+    runs."""
+    what = "the collector" if options.collectors else "SerialGC"
+    where = "recorded runs" if live is None else f"live, store on {live.medium.kind}"
+    return f"{what} under {options.workload}, {where}"
 
 
 def _introduction(options: argparse.Namespace, workload: Workload, live: JvmGc | None) -> str:
