@@ -15,6 +15,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
+from arviz_stats.base.array import array_stats
 from scipy import stats
 
 import boatppl as boat
@@ -217,6 +218,52 @@ def test_ranks_among_draws_that_are_too_narrow_are_not_uniform():
 @pytest.mark.parametrize("make", [plain, robust, shared, vector])
 def test_ranks_are_uniform_in_200_fits(make):
     assert_uniform(ranks_of(compared(make, 200, LENGTH)))
+
+
+def errors_apart(ours, theirs):
+    """How many Monte-Carlo errors draws ``(chain, draw, element)`` are apart at most, in means and mean
+    squares; of positive unknowns in those of the logarithms."""
+    apart = []
+    both = (np.log(ours), np.log(theirs)) if (ours > 0).all() else (ours, theirs)
+    for power in (1, 2):
+        a, b = (draws**power for draws in both)
+        variance = sum(d.var(axis=(0, 1)) / array_stats.ess(d, chain_axis=0, draw_axis=1) for d in (a, b))
+        apart.append(np.abs(a.mean(axis=(0, 1)) - b.mean(axis=(0, 1))) / np.sqrt(variance))
+    return float(np.max(apart))
+
+
+def test_draws_of_another_posterior_are_many_errors_apart():
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(2, 4, 1000, 1))
+    assert errors_apart(one, two) < 4
+    assert errors_apart(one, two + 0.15) > 4.5
+    assert errors_apart(one, 1.15 * two) > 4.5
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("make", [plain, robust, shared, vector])
+def test_the_posterior_is_what_pm_sample_finds_in_the_plain_model(make):
+    """Every node kind opened as ordinary PyMC, and sampled there: the same within Monte-Carlo error."""
+    kind = make()
+    model, [block] = kind.model, kind.model.blocks
+    truths = draw_prior({variable.name: variable for variable in block.model.free_RVs}, 1, 1)
+    x = np.random.default_rng(5).uniform(size=ROWS + 1)
+    scales = {name: node.scale for name, node in model.nodes.items()}
+    theta = {name: value[0] for name, value in truths.items()}
+    trials = runs(x, kind.simulate(theta, x, scales, np.random.default_rng(6)))
+    long = Chains(draws=1000, tune=1000, chains=4, target_accept=0.95)
+    ours = sample(BlockDensity(block), tables(model, measured(model, trials)), 0, long)
+    twin = model[block.nodes[0].name].to_pymc(trials)
+    assert all(node.name in pm.model_to_mermaid(twin) for node in block.nodes)
+    with twin:
+        assert set(pm.sample_prior_predictive(3, random_seed=0)["prior"]) >= set(ours.variables)
+        options = {"draws": 1000, "tune": 1000, "chains": 4, "cores": 2, "target_accept": 0.95}
+        theirs = pm.sample(**options, random_seed=0, progressbar=False)["posterior"]
+    worst = {
+        name: errors_apart(draws.reshape(4, 1000, -1), theirs[name].values.reshape(4, 1000, -1))
+        for name, draws in ours.variables.items()
+    }
+    assert max(worst.values()) < 4.5, worst
 
 
 # -- end to end ---------------------------------------------------------------------------

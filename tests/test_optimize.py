@@ -1,10 +1,12 @@
 import math
+import threading
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
 import boatppl as boat
+from boatppl import fit
 from boatppl.optimize import seconds_of
 
 SPACE = boat.Space(x=boat.Float(0, 1, default=0.9), y=boat.Integer(1, 8, default=8))
@@ -75,6 +77,53 @@ def test_control_and_confirmation_runs_are_counted_apart():
     confirmed = [trial.configuration for trial in result.study.trials[-4:]]
     assert confirmed.count(SPACE.default) == 2
     assert len(result.trials) == 6 + 1 + 4
+    [control] = [trial for trial in result.study.trials if trial.origin == "control"]
+    assert control.configuration == SPACE.default
+    first, second = confirmed[:2], confirmed[2:]
+    [best] = [configuration for configuration in first if configuration != SPACE.default]
+    assert second == first[::-1]  # alternately, and neither is always the first
+    assert best in [trial.configuration for trial in result.study.trials[:6]]
+
+
+def test_nothing_is_compiled_or_sampled_beside_a_trial_on_this_machine(monkeypatch):
+    busy, beside, done = [], [], []
+
+    def watched(function):
+        def call(*args, **kwargs):
+            busy.append(function)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                done.append(busy.pop())
+
+        return call
+
+    sampler, compiler = fit.sample, fit.Inference.compile
+    monkeypatch.setattr(fit, "sample", watched(sampler))
+    monkeypatch.setattr(fit.Inference, "compile", watched(compiler))
+
+    def measured(configuration):
+        before = len(done)
+        threading.Event().wait(0.02)
+        beside.append(bool(busy) or len(done) > before)
+        return run(configuration)
+
+    boat.optimize(measured, SPACE, n_trials=3, **quiet(n_initial=2))
+    assert beside == [False] * 3
+    assert {sampler, compiler} <= set(done)  # it was watched
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_only_with_overlap_compilation_begins_with_the_session(overlap, monkeypatch):
+    begun, seen = threading.Event(), []
+    monkeypatch.setattr(boat.Study, "compile", lambda study: begun.set())
+
+    def measured(configuration):
+        seen.append(begun.wait(5.0 if overlap else 0.1))
+        return run(configuration)
+
+    boat.optimize(measured, SPACE, n_trials=1, **quiet(overlap=overlap))
+    assert seen == [overlap]
 
 
 def test_callbacks_see_every_trial_and_the_time_budget_ends_the_loop():
@@ -125,6 +174,7 @@ def test_what_is_no_budget_is_a_sentence(text):
         ({"callbacks": print}, r"callbacks= is a list of functions.*; got <built-in function print>"),
         ({"callbacks": [3]}, r"callbacks= is a list of functions.*; got \[3\]"),
         ({"callbacks": None}, "callbacks= is a list of functions.*; got None"),
+        ({"callbacks": [lambda trial: 0]}, r"with the study and a finished trial; <lambda>\(trial\)"),
         ({"context": 3}, "context= is a dict with the value of every context variable.*; got 3"),
         ({"isolate": "yes"}, "isolate= is True or False; got 'yes'"),
         ({"overlap": 1}, "overlap= is True or False; got 1"),

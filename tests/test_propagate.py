@@ -169,6 +169,19 @@ def test_gradient_of_log_expected_improvement_equals_differences(posterior, goal
     assert_close(gradient, differences(improvement, UNIT), 1e-3)
 
 
+def test_every_draw_has_an_incumbent_of_its_own_pending_runs_among_them(posterior):
+    """It is the least noise-free value that the draw itself believes in, not one number for all draws."""
+    improvement = Improvement(posterior, Goal("total"), RUN[:5], RUN[5:], 3, CONTEXT)
+    np.testing.assert_array_equal(improvement.points, RUN)
+    _, mean, variance = improvement._moments(RUN)
+    spread = np.ptp(improvement.best)
+    np.testing.assert_allclose(mean.min(axis=1), improvement.best, atol=1e-2 * spread)
+    assert spread > 10 * np.sqrt(variance).max()
+    alone = Improvement(posterior, Goal("total"), RUN[:5], RUN[:0], 3, CONTEXT)
+    assert (improvement.best <= alone.best + 1e-2 * spread).all()
+    assert (improvement.best < alone.best - 1e-2 * spread).any()
+
+
 def test_certain_where_realised(posterior):
     luck = posterior.luck(1)
     for target in ("rate", "total", "cost"):
