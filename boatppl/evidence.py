@@ -78,9 +78,9 @@ def objectives(model: DAGModel, goal: Goal, trials: Iterable[Trial]) -> dict[int
     return {trial.number: float(value) for trial, value in pairs if np.isfinite(value)}
 
 
-def counted(trials: Trials) -> int:
-    """Return how many finished trials count against a budget: not aborted, not a control or confirmation."""
-    return sum(t.state is not State.ABORTED and t.origin not in APART for t in trials.finished)
+def searched(trials: Trials) -> list[Trial]:
+    """Return the finished trials that count against a budget: not aborted, not a control or confirmation."""
+    return [t for t in trials.finished if t.state is not State.ABORTED and t.origin not in APART]
 
 
 def unused_trials(model: DAGModel, trials: Trials, known: Evidence) -> list[str]:

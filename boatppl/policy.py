@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from boatppl.dag import generic_model
-from boatppl.evidence import OUTSIDE, Evidence, counted
+from boatppl.evidence import OUTSIDE, Evidence, searched
 from boatppl.feasible import CARE, SUCCESS, Feasibility, margin_model
 from boatppl.incumbent import summary
 from boatppl.limit import Limit
@@ -92,7 +92,7 @@ class Policy:
     def modelled(self, trials: Trials, known: Evidence) -> bool:
         """Whether the next suggestion comes from the posterior: the initial trials are there (or every
         configuration of a small space was run) and one has an objective."""
-        done = counted(trials) + len(trials.running)
+        done = len(searched(trials)) + len(trials.running)
         return done >= min(self.n_initial, self.space.size) and bool(known.objective)
 
     def _foretold(
@@ -171,7 +171,7 @@ class Policy:
     def _check_measured(self, trials: Trials, known: Evidence) -> None:
         """Raise a ModelError where the objective, or a node that it depends on, has never been measured."""
         done = [trial for trial in trials.finished if trial.measurements]
-        if counted(trials) < self.n_initial or not done:
+        if len(searched(trials)) < self.n_initial or not done:
             return
         seen = {name for trial in done for name in trial.measurements}
         goals = [self.goal.name, *(limit.name for limit in self.limits.limits)]

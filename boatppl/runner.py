@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,6 @@ def run_callable(
     check_bytes("memory=", memory)
     start = time.monotonic()
     configuration = dict(configuration)
-    outcome: Record
     said: list[str] = []
     if isinstance(run, Command):
         program = partial(run.run, timeout=timeout, stop=stop, heard=said.append)
@@ -116,28 +115,28 @@ def run_callable(
         try:
             outcome = _call_in_child(run, configuration, timeout, memory, stop)
         except Aborted as error:
-            outcome = {"state": State.ABORTED, "reason": str(error)}
+            outcome = Outcome(State.ABORTED, reason=str(error))
     else:
         outcome = _call(run, configuration)
     output = said[0] if said and said[0].strip() else None
-    return Outcome(**outcome, seconds=time.monotonic() - start, output=output)
+    return replace(outcome, seconds=time.monotonic() - start, output=output)
 
 
-def _call(run: Run, configuration: dict[str, Any]) -> Record:
-    """Call in this process; the fields of an Outcome."""
+def _call(run: Run, configuration: dict[str, Any]) -> Outcome:
+    """Call in this process."""
     try:
-        return {"state": State.COMPLETE, "measurements": run(configuration)}
+        return Outcome(State.COMPLETE, run(configuration))
     except Aborted as error:
-        return {"state": State.ABORTED, "reason": str(error) or "it raised Aborted"}
+        return Outcome(State.ABORTED, reason=str(error) or "it raised Aborted")
     except TimedOut as error:
-        return {"state": State.TIMED_OUT, "reason": str(error)}
+        return Outcome(State.TIMED_OUT, reason=str(error))
     except CommandError as error:
-        return {"state": State.FAILED, "reason": str(error)}
+        return Outcome(State.FAILED, reason=str(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pytest's failures and a thread's end are no Exceptions
         name = "it called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
-        return {"state": State.FAILED, "reason": f"{name}: {error}", "traceback": traceback.format_exc()}
+        return Outcome(State.FAILED, reason=f"{name}: {error}", traceback=traceback.format_exc())
 
 
 # ---- a callable in a child process
@@ -149,7 +148,7 @@ def _call_in_child(
     timeout: float | None,
     memory: int | None,
     stop: threading.Event | None,
-) -> Record:
+) -> Outcome:
     """Fork, call there, read the outcome from a pipe; end the child and all it started in any case."""
     if not hasattr(os, "fork"):
         raise ValueError(
@@ -181,12 +180,11 @@ def _call_in_child(
         while not ended():
             time.sleep(0.001)
     if not in_time:
-        return {"state": State.TIMED_OUT, "reason": too_long(timeout)}
+        return Outcome(State.TIMED_OUT, reason=too_long(timeout))
     if message is None:
         how = how_it_ended(os.waitstatus_to_exitcode(status[0]))
-        return {"state": State.FAILED, "reason": f"its process ended without a result: {how}"}
-    found = of_record(json.loads(message))
-    return {name: getattr(found, name) for name in ("state", "measurements", "reason", "traceback")}
+        return Outcome(State.FAILED, reason=f"its process ended without a result: {how}")
+    return replace(of_record(json.loads(message)), host=None)  # it is this machine
 
 
 def _be_the_child(
@@ -206,7 +204,7 @@ def _be_the_child(
         if memory is not None:
             most = _address_space() + memory
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        message = json.dumps(record_of(lambda: Outcome(**_call(run, configuration)))).encode()
+        message = json.dumps(record_of(lambda: _call(run, configuration))).encode()
         _flush()
         with os.fdopen(pipe, "wb") as file:
             file.write(len(message).to_bytes(8) + message)

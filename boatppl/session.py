@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from boatppl.evidence import APART
+from boatppl.evidence import APART, searched
+from boatppl.policy import kept
 from boatppl.processes import identity, is_gone
 from boatppl.progress import Display
 from boatppl.retry import LOST, LOST_TIMES, is_to_blame
@@ -119,10 +120,8 @@ class Session:
         done = self.study.n_counted
         if not every or not done or done % every or done == n_trials:
             return False
-        counted = [t.number for t in self.study.trials.finished if t.state is not State.ABORTED]
-        kept = [t for t in self.study.trials if t.state is not State.ABORTED]
-        last = max(number for number in counted if self.study.trials[number].origin not in APART)
-        return not any(t.origin == "control" and t.number > last for t in kept)
+        last = searched(self.study.trials)[-1].number
+        return not any(t.origin == "control" and t.number > last for t in kept(self.study.trials))
 
     def _late(self, began: float, limit: float | None) -> str | None:
         if limit is None or time.monotonic() - began < limit:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from boatppl.evidence import APART
+from boatppl.evidence import searched
 from boatppl.text import shown
-from boatppl.trial import State, Trials
+from boatppl.trial import Trials
 from boatppl.words import ModelError, check_flag
 
 
@@ -39,13 +39,10 @@ class StopWhen:
 
     def held(self, trials: Trials) -> bool:
         """Whether the rule held when the last of the finished trials was chosen."""
-        for trial in reversed(list(trials.finished)):
-            if trial.origin not in APART and trial.state is not State.ABORTED:
-                known = (trial.suggestion or {}).get("sure", {})
-                return known == self.note(known.get("probability", 0.0))["sure"] and (
-                    known["probability"] >= self.probability
-                )
-        return False
+        chosen = searched(trials)
+        known = (chosen[-1].suggestion or {}).get("sure", {}) if chosen else {}
+        same = known == self.note(known.get("probability", 0.0))["sure"]
+        return same and known["probability"] >= self.probability
 
 
 def stop_when(regret: float = 0.02, probability: float = 0.95, *, relative: bool = True) -> StopWhen:

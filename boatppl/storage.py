@@ -16,7 +16,6 @@ import functools
 import hashlib
 import json
 import os
-import re
 import sqlite3
 import threading
 import weakref
@@ -26,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from boatppl.mounts import file_system
 from boatppl.trial import Trial, Trials
 from boatppl.words import listed
 
@@ -574,30 +574,12 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 def _refuse_network(path: Path) -> None:
     """Refuse a file that other machines may have open: the write-ahead log is shared through memory."""
-    kind = network_file_system(path, _mounts())
-    if kind is not None:
+    kind = file_system(path)
+    if kind in NETWORK:
         raise StorageError(
             f"{path} is on a network file system ({kind}), where SQLite cannot keep its promises. Choose a "
             "place on a disk of this machine, and copy the file when nothing has it open."
         )
-
-
-def network_file_system(path: Path, mounts: str) -> str | None:
-    """Return the kind of network file system that a path is on, by the lines of ``/proc/self/mountinfo``."""
-    kinds = {}
-    for line in mounts.splitlines():
-        place, _, rest = line.partition(" - ")
-        if len(fields := place.split(" ")) > 4 and rest:
-            kinds[re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4])] = rest.split(" ")[0]
-    found = next((kinds[str(folder)] for folder in path.parents if str(folder) in kinds), None)
-    return found if found in NETWORK else None
-
-
-def _mounts() -> str:
-    try:
-        return Path("/proc/self/mountinfo").read_text()
-    except OSError:  # no Linux: nothing is known
-        return ""
 
 
 def _create(path: Path) -> None:

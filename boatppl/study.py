@@ -12,7 +12,7 @@ import xarray as xr
 from boatppl.dag import DAGModel
 from boatppl.datatree import as_dataset, tree
 from boatppl.diagnose import Diagnosis, diagnose
-from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, Evidence, counted, evidence, objectives, unused_trials
+from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, Evidence, evidence, objectives, searched, unused_trials
 from boatppl.fingerprint import described
 from boatppl.html.study import as_html
 from boatppl.incumbent import Best
@@ -241,7 +241,7 @@ class Study:
     @property
     def n_counted(self) -> int:
         """How many finished trials count against a budget: not aborted, not a control or confirmation."""
-        return counted(self.trials)
+        return len(searched(self.trials))
 
     @property
     def weights(self) -> dict[str, float]:

@@ -282,7 +282,7 @@ def test_the_last_line_never_wraps(terminal, monkeypatch):
     with Terminal(Journey(study_of(), n_trials=5, budget=600.0), out) as view:
         view.status("running trial 0")
     seen = written().decode()
-    assert max(len(line) for line in re.split(r"[\r\n]|\x1b\[2K", seen)) < 40
+    assert max(len(line) for line in re.split(r"[\r\n]|\x1b\[2K\x1b\[G", seen)) < 40
 
 
 def test_an_error_in_the_loop_leaves_no_thread_and_a_clean_line(terminal):

@@ -30,13 +30,13 @@ from hypothesis import given
 
 import boatppl as boat
 from boatppl.__main__ import main
+from boatppl.mounts import file_system
 from boatppl.storage import (
     APPLICATION_ID,
     SCHEMA_VERSION,
     Storage,
     StorageError,
     Taken,
-    network_file_system,
     open_storage,
 )
 from boatppl.trial import State, Trial, Trials
@@ -487,20 +487,21 @@ MOUNTS = """22 27 0:21 / /proc rw,relatime - proc proc rw
     ("place", "kind"),
     [
         ("/mnt/my results/a/study.db", "nfs4"),
-        ("/mnt/my results/fast/study.db", None),
-        ("/mnt/my results too/study.db", None),
+        ("/mnt/my results/fast", "tmpfs"),
+        ("/mnt/my results too/study.db", "ext4"),
         ("/home/me/cloud/study.db", "fuse.sshfs"),
-        ("/home/me/study.db", None),
     ],
 )
-def test_a_network_file_system_is_known_by_its_mount(place, kind):
-    assert network_file_system(Path(place), MOUNTS) == kind
+def test_a_file_system_is_known_by_its_mount(place, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("boatppl.mounts.MOUNTS", tmp_path / "mountinfo")
+    assert file_system(Path(place)) is None
+    (tmp_path / "mountinfo").write_text(MOUNTS)
+    assert file_system(Path(place)) == kind
 
 
-def test_a_store_on_a_network_file_system_is_refused(path, monkeypatch):
-    monkeypatch.setattr(
-        "boatppl.storage._mounts", lambda: f"1 0 0:1 / {path.parent} rw - cifs //server/x rw\n"
-    )
+def test_a_store_on_a_network_file_system_is_refused(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("boatppl.mounts.MOUNTS", tmp_path / "mountinfo")
+    (tmp_path / "mountinfo").write_text(f"1 0 0:1 / {path.parent} rw - cifs //server/x rw\n")
     with pytest.raises(StorageError, match=r"is on a network file system \(cifs\).*a disk of this machine"):
         open_storage(path)
     assert not path.exists()

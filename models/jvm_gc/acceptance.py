@@ -51,8 +51,8 @@ def without_residuals(
 
 
 def generic(run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int) -> Configuration:
-    """Our own generic mode."""
-    return _optimised(run, where, seed, trials)
+    """Our own generic mode, told what the model's p99 is told: a log scale, and that a run may go wrong."""
+    return _optimised(run, where, seed, trials, transform="log", robust=True)
 
 
 def random_search(run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int) -> Configuration:
@@ -80,10 +80,9 @@ METHODS: dict[str, Method] = {
 }
 
 
-def _optimised(run: JvmGc, model: Any, seed: int, trials: int) -> Configuration:
-    result = boat.optimize(
-        run, model, minimize="p99", n_trials=trials, random_seed=seed, control_every=0, progress=False
-    )
+def _optimised(run: JvmGc, model: Any, seed: int, trials: int, **options: Any) -> Configuration:
+    options |= {"n_trials": trials, "random_seed": seed, "control_every": 0, "progress": False}
+    result = boat.optimize(run, model, minimize="p99", **options)
     return dict(result.best_configuration)
 
 

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from boatppl.mounts import file_system
 from models.jvm_gc.workload import Workload
 
 PREFIX = "boatppl-jvm-"
@@ -33,22 +34,12 @@ def choose_medium(workload: Workload) -> Medium:
     places = [Path(named)] if named else [Path("/dev/shm"), Path(tempfile.gettempdir())]
     for folder in places:
         if folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free / 1e6 > needed:
-            return Medium(folder, "tmpfs" if _is_memory(folder) else "disk")
+            return Medium(folder, "tmpfs" if file_system(folder.resolve()) in ("tmpfs", "ramfs") else "disk")
     listed = " and ".join(str(folder) for folder in places)
     raise NoRoom(
         f"a run's store needs {needed:.0f} MB free, which {listed} has not. Free some, or set "
         "BOATPPL_JVM_STORE to a folder that has."
     )
-
-
-def _is_memory(folder: Path) -> bool:
-    try:
-        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    except OSError:
-        return False
-    path = folder.resolve()
-    over = [(len(point), kind) for point, kind in mounts if path.is_relative_to(point)]
-    return max(over, default=(0, ""))[1] in ("tmpfs", "ramfs")
 
 
 def sweep(folder: Path) -> None:

@@ -98,8 +98,7 @@ def _studied(
         name=f"{tuner}-{seed}",
         **options,
     )
-    for orphan in study.trials.running:
-        study.fail(orphan, "its process ended before it did", boat.State.ABORTED)
+    boat.resolve_orphans(study)
     asked = {}
     while study.n_counted < TRIALS[tuner] and (seconds is None or time.monotonic() - began < seconds):
         before = time.monotonic()
