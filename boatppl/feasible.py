@@ -36,7 +36,7 @@ class Feasibility:
         """Return ``CARE`` times the log probability of success ``(configuration,)``."""
         rows = [replace(trial, measurements={SUCCESS: 1.0}) for trial in succeeded]
         rows += [replace(trial, measurements={SUCCESS: -1.0}) for trial in failed]
-        posterior = self.inference.posterior(measured(self.inference.model, rows))
+        posterior = self.inference.lasting(measured(self.inference.model, rows))
         luck = posterior.luck([self.inference.seed, 61])
         transform = posterior.transforms[SUCCESS]
         contexts = dict(rows[-1].context)

@@ -1,8 +1,11 @@
 """Inference for a whole model: blocks compiled once, refitted where rows are new, ready to propagate."""
 
 import hashlib
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from boatppl.graph import DAG
 from boatppl.infer import SHORT, BlockPosterior, Chains, sample
 from boatppl.propagate import Posterior, condition
 from boatppl.table import Measured, Table, measured, tables
+from boatppl.words import ModelError, listed
 
 
 class Inference:
@@ -61,6 +65,28 @@ class Inference:
         fits = [self._fit(number, by_node, length) for number in range(len(self.densities))]
         return condition(self.model, by_node, fits)
 
+    def lasting(self, data: Measured, length: Chains = SHORT) -> Posterior:
+        """Return the posterior as :meth:`posterior` does; where inference fails, the previous one stands in.
+
+        That is the posterior without the newest run, or without the newest two, four, ... if that fails, too.
+        Its verdicts say so, and the log does. Blocks keep their draws, so in a running study it is there at
+        once; and since it follows from the measurements alone, a resumed study has the same one.
+        """
+        # What the data cause (a factor that fails) happens again when a study is resumed. What happened once
+        # (a deadline, no memory left) need not: its trial keeps what was chosen and why, and is replayed from
+        # the log; but a fit of the very same tables after it is then a fresh one.
+        try:
+            return self.posterior(data, length)
+        except ModelError:
+            raise
+        except Exception as error:
+            for before in _earlier(data):
+                with suppress(Exception):
+                    found = self.posterior(before, length)
+                    runs = f"{len(data.numbers)} runs ({type(error).__name__}: {error})"
+                    return _standing_in(found, f"no posterior of all {runs}: that of {len(before.numbers)}")
+            raise
+
     def _fit(self, number: int, by_node: Mapping[str, Table], length: Chains) -> BlockPosterior:
         density = self.densities[number]
         mine = {node.name: by_node[node.name] for node in density.block.nodes}
@@ -72,6 +98,21 @@ class Inference:
             known = key, sample(density, mine, int.from_bytes(salt[:6], "big"), length)
             self._latest[number, length] = known
         return known[1]
+
+
+def _earlier(data: Measured) -> Iterator[Measured]:
+    """Yield the measurements without the newest run, the newest two, four, ...: at least one run is left."""
+    numbers, without = np.sort(data.numbers), 1
+    while without < len(numbers):
+        yield data.where(data.numbers < numbers[-without])
+        without *= 2
+
+
+def _standing_in(posterior: Posterior, why: str) -> Posterior:
+    """Return a posterior that stands in for another one; the verdict on every block says why."""
+    logging.getLogger("boatppl").warning("%s: %s", listed(posterior.model.nodes), why)
+    blocks = [replace(block, verdict=replace(block.verdict, fallback=why)) for block in posterior.blocks]
+    return replace(posterior, blocks=tuple(blocks))
 
 
 def _digest(mine: Mapping[str, Table]) -> bytes:

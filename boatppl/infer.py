@@ -1,5 +1,6 @@
 """NUTS on a compiled block: where chains start, a verdict, one retry, and what to do when it fails."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -358,11 +359,11 @@ def _around_mode(
 ) -> BlockPosterior:
     """The stated fallback: normal draws around the mode; those without a density give way to the mode."""
     mode = near.centre
+    fallback = f"the sampler failed ({why}): normal draws around the mode"
+    logging.getLogger("boatppl").warning("%s: %s", density.block.name, fallback)
     position = near.position(np.random.default_rng(seed).normal(size=(length.total, len(mode))))
     position = np.where([[logp(row)[0] > FLOOR] for row in position], position, mode)
-    verdict = Verdict(
-        np.inf, 0.0, 0, length.total, fallback=f"the sampler failed ({why}): normal draws around the mode"
-    )
+    verdict = Verdict(np.inf, 0.0, 0, length.total, fallback=fallback)
     return _posterior(density, tables, position, {}, length, verdict, mode)
 
 

@@ -85,7 +85,7 @@ class Limits:
             return posterior
         there = [trial for trial in trials if name in trial.measurements]
         inference = self.elsewhere[name]
-        return inference.posterior(measured(inference.model, there))
+        return inference.lasting(measured(inference.model, there))
 
 
 def _kept(

@@ -83,7 +83,7 @@ class Policy:
             return self._suggested(trials, known, number, context)
         except ModelError:
             raise
-        except Exception as error:  # the sampler has its own fallbacks; a study survives what they do not
+        except Exception as error:  # inference has its own fallbacks; a study survives what they do not
             why = f"{type(error).__name__}: {error}"
             sentence = "no posterior for trial %d (%s): a point of the design is run instead"
             logging.getLogger("boatppl").warning(sentence, trials.next_number, why)
@@ -141,6 +141,7 @@ class Policy:
         record = rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
         record |= {"proposed_by": names[draw], "evaluated": found.evaluated}
         record |= self.limits.outlook(posteriors[rivals.first], known, found.unit, context)
+        record |= _stood_in(posteriors)
         if found.repeated:
             record |= {"repeated": found.repeated, "among": found.among}
         return Choice(configuration, "suggested", record)
@@ -184,6 +185,17 @@ class Policy:
                 f"{listed(sorted(seen))}. Every node that {listed(map(repr, goals))} depends on must be "
                 f"measured: let the run return it, or make it a @boat.derived or @boat.shared quantity."
             )
+
+
+def _stood_in(posteriors: Mapping[str, Posterior]) -> dict[str, Any]:
+    """Return for the log what stood in for NUTS or for the posterior of all runs; nothing where none did."""
+    found = [
+        f"{name}: {block.verdict.fallback}"
+        for name, posterior in posteriors.items()
+        for block in posterior.blocks
+        if block.verdict.fallback is not None
+    ]
+    return {"fallback": "; ".join(dict.fromkeys(found))} if found else {}
 
 
 def kept(trials: Trials) -> list[Trial]:

@@ -86,9 +86,9 @@ class Rivals:
     def posterior(
         self, name: str, trials: Sequence[Trial], objective: Mapping[int, float], length: Chains = SHORT
     ) -> Posterior:
-        """Return one rival's posterior."""
+        """Return one rival's posterior, or what stands in for it (:meth:`boatppl.fit.Inference.lasting`)."""
         rows = with_objective(trials, self.goal, objective)
-        return self.inference[name].posterior(measured(self.models[name], rows), length)
+        return self.inference[name].lasting(measured(self.models[name], rows), length)
 
     def outlook(
         self,

@@ -1,5 +1,6 @@
 """A session of trials: ask, run, tell, until the budget is spent; one trial at a time or several."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -81,9 +82,13 @@ class Session:
 
     def confirm(self, n: int) -> None:
         """Run the best configuration and the default alternately, ``n`` times each."""
-        if self.study.quick_best() is None:
+        try:
+            if self.study.quick_best() is None:
+                return
+            best = self.study.best.configuration
+        except Exception as error:  # no posterior to say which: what was run is in the log all the same
+            logging.getLogger("boatppl").warning("nothing is confirmed: %s: %s", type(error).__name__, error)
             return
-        best = self.study.best.configuration
         try:
             for i in range(n):
                 for configuration in (best, self.study.space.default)[:: 1 if i % 2 else -1]:
@@ -197,6 +202,9 @@ class Ruling:
             sure = study.probability_within(rule.regret, relative=rule.relative)
         except ModelError as error:  # a negative objective is no reason to lose the session
             self.rule, self.remark = None, f"; the stopping rule could not be used: {error}"
+            return None
+        except Exception as error:  # no posterior to judge by, for now
+            logging.getLogger("boatppl").warning("the stopping rule could not be judged: %s", error)
             return None
         self.note = rule.note(sure)
         if sure < rule.probability or not rule.held(study.trials):

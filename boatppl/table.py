@@ -53,6 +53,16 @@ class Measured:
     contexts: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
 
+    def where(self, keep: np.ndarray) -> "Measured":
+        """Return what those of several trials returned where ``keep (trial,)`` is true."""
+        several = len(keep)  # a quantity of one configuration (data) is the same in every trial
+        return Measured(
+            self.numbers[keep],
+            self.unit[keep],
+            {name: value[keep] for name, value in self.contexts.items()},
+            {n: value[:, keep] if value.shape[1] == several else value for n, value in self.values.items()},
+        )
+
 
 def measured(model: DAG, trials: Sequence[Trial]) -> Measured:
     """Collect the measurements of finished trials.

@@ -9,7 +9,7 @@ import pytest
 import boatppl as boat
 from boatppl.fit import Inference
 from boatppl.gp.inducing import log_marginal_inducing, project
-from boatppl.infer import Chains
+from boatppl.infer import Chains, sample
 from boatppl.table import measured
 
 TINY = Chains(draws=10, tune=30, chains=2, target_accept=0.8, max_treedepth=4, dispersed=False)
@@ -108,6 +108,32 @@ def test_draws_depend_on_tables_seed_and_length_only(inference):
         np.testing.assert_array_equal(first.blocks[block].position, again.blocks[block].position)
         np.testing.assert_array_equal(first.blocks[block].position, resumed.blocks[block].position)
         assert not np.array_equal(first.blocks[block].position, other.blocks[block].position)
+
+
+def test_the_posterior_before_the_newest_runs_stands_in_where_inference_fails(inference, monkeypatch):
+    some = trials(7, seed=5)
+    before = inference.posterior(data(some[:3]), TINY)
+
+    def sometimes(density, found, *args):
+        if max(map(len, found.values())) > 4:
+            raise FloatingPointError("no factor")
+        return sample(density, found, *args)
+
+    monkeypatch.setattr("boatppl.fit.sample", sometimes)
+    fits = inference.fits
+    with pytest.raises(FloatingPointError):
+        inference.posterior(data(some), TINY)
+    found = inference.lasting(data(some), TINY)  # without 1 and 2 runs it fails, too; without 4 it is known
+    assert inference.fits - fits == 4  # all of them in vain
+    for block in (0, 1):
+        np.testing.assert_array_equal(found.blocks[block].position, before.blocks[block].position)
+        assert not found.blocks[block].verdict.good
+        sentence = "no posterior of all 7 runs (FloatingPointError: no factor): that of 3"
+        assert found.blocks[block].verdict.fallback == sentence
+    assert inference.lasting(data(some[:4]), TINY).blocks[0].verdict.fallback is None
+    monkeypatch.setattr("boatppl.fit.sample", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        inference.lasting(data(trials(5, seed=6)), TINY)
 
 
 def test_no_trials_give_the_prior(inference):

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 import pytest
 
 import boatppl as boat
+from boatppl.infer import sample
 from boatppl.processes import identity, is_gone
 from boatppl.progress import Silent
 from boatppl.retry import LOST
@@ -186,6 +187,50 @@ def test_a_posterior_that_cannot_be_had_gives_way_to_a_point_of_the_design(caplo
     )
     assert trial.configuration not in [t.configuration for t in study.trials[:5]]
     assert "a point of the design is run instead" in caplog.text
+
+
+def failing_from(monkeypatch, rows):
+    """Let inference fail as a factorisation would: in every table of so many rows or more."""
+
+    def sometimes(density, found, *args):
+        if max(map(len, found.values())) >= rows:
+            raise FloatingPointError("the factorisation failed")
+        return sample(density, found, *args)
+
+    monkeypatch.setattr("boatppl.fit.sample", sometimes)
+
+
+def test_a_posterior_that_cannot_be_had_gives_way_to_the_previous_one_also_where_a_study_is_resumed(
+    tmp_path, caplog, monkeypatch
+):
+    space, path = boat.Space(x=boat.Float(0, 1, default=0.9)), tmp_path / "study.db"
+
+    def run(configuration):
+        return 1 + (configuration["x"] - 0.3) ** 2
+
+    options = {**QUIET, "storage": path}
+    failing_from(monkeypatch, 5)
+    whole = boat.optimize(run, space, n_trials=7, **{**options, "storage": None})
+    said = [(trial.origin, (trial.suggestion or {}).get("fallback")) for trial in whole.study.trials]
+    why = "generic: no posterior of all {} runs (FloatingPointError: the factorisation failed): that of {}"
+    assert said[4] == ("suggested", None)
+    assert said[5:] == [("suggested", why.format(5, 4)), ("suggested", why.format(6, 4))]
+    assert "loss: no posterior of all 5 runs" in caplog.text
+    boat.optimize(run, space, n_trials=6, **options)
+    resumed = boat.optimize(run, space, n_trials=7, **options)  # with no posterior of its own before
+    assert configurations(resumed.study) == configurations(whole.study)
+    assert resumed.best.configuration in configurations(whole.study)
+
+
+def test_inference_that_never_works_ends_no_session(monkeypatch, capsys, caplog):
+    failing_from(monkeypatch, 0)
+    options = {**QUIET, "progress": True, "stop": boat.stop_when(), "confirm": 1}
+    result = boat.optimize(loss, SPACE, n_trials=6, **options)
+    assert states(result) == ["complete"] * 6
+    assert set(result.trials["origin"][1:]) == {"design"}
+    assert "loss" in capsys.readouterr().out
+    assert "the stopping rule could not be judged: the factorisation failed" in caplog.text
+    assert "nothing is confirmed: FloatingPointError" in caplog.text
 
 
 # -- workers that die

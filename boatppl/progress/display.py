@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
@@ -62,9 +62,10 @@ class Journey:
         if self.study.objective_of(trial) is None:
             return
         if self.study.modelled_next:
-            best = self.study.best
-            self.best, self.default = best.value, best.default
-            return
+            with suppress(Exception):  # without a posterior the measurements must do
+                best = self.study.best
+                self.best, self.default = best.value, best.default
+                return
         values = {t.number: self.study.objective_of(t) for t in self.study.trials.finished}
         known = [value for value in values.values() if value is not None]
         self.best = max(known) if self.study.goal.maximize else min(known)
