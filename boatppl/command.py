@@ -39,7 +39,11 @@ class CommandError(RuntimeError):
 
 
 class TimedOut(CommandError):
-    """The run was ended by its time limit."""
+    """The run was ended by its time limit of so many ``seconds``."""
+
+    def __init__(self, reason: str, seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ class Command:
         if heard is not None:
             heard(_said(output, errors))
         if not in_time:
-            raise TimedOut(f"{too_long(limit)}{_tail('stderr', errors)}")
+            raise TimedOut(f"{too_long(limit)}{_tail('stderr', errors)}", limit)
         if process.returncode == os.EX_TEMPFAIL:
             raise Aborted(f"{argv[0]} says to try again later.{_tail('stderr', errors)}")
         if process.returncode:

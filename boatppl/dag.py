@@ -99,10 +99,12 @@ class NodeView:
 def generic_model(space: Space, objective: str, like: Node | None = None) -> DAGModel:
     """Return the model that knows nothing: one node over every parameter and context of the space.
 
-    It inherits the transform and the robustness of ``like``, the developer's node of the same measurement.
+    It inherits ``like``'s transform and robustness, and whether a time limit bounds it: ``like`` is the
+    developer's node of the same measurement.
     """
     inputs = [*space.parameters, *space.contexts]
     options: dict[str, Any] = {}
     if like is not None:
         options = {"unit": like.unit, "transform": like.transform, "robust": like.robust}
+        options["censored"] = like.censored
     return DAGModel(space, [generic(objective, inputs, **options)])

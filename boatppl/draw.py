@@ -126,6 +126,7 @@ def _row(model: DAG, name: str) -> Row:
     else:
         details += [f"{part.transform} scale"] if part.transform else []
         details += ["robust"] if part.robust else []
+        details += ["censored"] if part.censored else []
         details += [f"noise = {_noise(part)}"] if part.noise_arguments else []
     details += [f"for each {' and '.join(part.over + part.dims)}"] if part.over + part.dims else []
     return name, part.unit or "", text, process, details

@@ -8,7 +8,7 @@ import numpy as np
 from boatppl.dag import DAGModel
 from boatppl.limit import Limit
 from boatppl.suggest import Goal
-from boatppl.table import measured
+from boatppl.table import measured, teaches
 from boatppl.trial import State, Trial, Trials
 from boatppl.words import listed
 
@@ -22,7 +22,8 @@ OUTSIDE = "outside the space"  # no row of the unit cube stands for it
 class Evidence:
     """What is known of a study's runs.
 
-    ``trials`` are those that the models learn from, ``objective`` the measured objective of finished trials,
+    ``trials`` are those that the models learn from (also those of which no more is known than that a censored
+    node was longer than their time limit), ``objective`` the measured objective of finished trials,
     number -> value in its unit, ``failed`` the trials whose configuration is to blame, ``excess`` by how much
     a trial breaks the limits on what is measured, number -> share of the limits (0 where it keeps them).
     """
@@ -49,11 +50,12 @@ def evidence(model: DAGModel, goal: Goal, trials: Trials, limits: Sequence[Limit
     nothing.
     """
     known = [trial for trial in trials.finished if usable(model, trial)]
-    learned = [trial for trial in known if trial.measurements]
+    learned = [trial for trial in known if teaches(model, trial)]
+    measured_any = [trial for trial in learned if trial.measurements]
     failed = [trial for trial in known if trial.state in FAILURES]
-    excess = dict.fromkeys((trial.number for trial in learned), 0.0) if limits else {}
+    excess = dict.fromkeys((trial.number for trial in measured_any), 0.0) if limits else {}
     for limit in limits:
-        values = objectives(model, Goal(limit.name), learned)
+        values = objectives(model, Goal(limit.name), measured_any)
         for number in excess:
             excess[number] += limit.excess(values.get(number, np.nan)) / limit.size
     return Evidence(learned, objectives(model, goal, trials.finished), failed, excess)

@@ -34,7 +34,7 @@ class Feasibility:
 
     def learn(self, succeeded: Sequence[Trial], failed: Sequence[Trial]) -> Score:
         """Return ``CARE`` times the log probability of success ``(configuration,)``."""
-        rows = [replace(trial, measurements={SUCCESS: 1.0}) for trial in succeeded]
+        rows = [replace(trial, measurements={SUCCESS: 1.0}) for trial in succeeded if trial.measurements]
         rows += [replace(trial, measurements={SUCCESS: -1.0}) for trial in failed]
         posterior = self.inference.lasting(measured(self.inference.model, rows))
         luck = posterior.luck([self.inference.seed, 61])
@@ -80,7 +80,7 @@ def margin_model(model: DAGModel, margin: Any) -> DAGModel:
     def success(*wires: Any, **named: Any) -> Any:
         return pt.tanh(function(*wires, **named))
 
-    node = replace(margin, name=SUCCESS, function=success, transform=None)
+    node = replace(margin, name=SUCCESS, function=success, transform=None, censored=False)
     known = [
         model.parts[name] for name in model.derived if not set(model.origins([name])) & model.nodes.keys()
     ]

@@ -69,6 +69,7 @@ def _part(part: Node | Derived | Shared) -> Description:
             "noise": noise,
             "residual": None if part.standardised else _residual(part.residual),
         }
+        found |= {"censored": True} if part.censored else {}  # older studies never heard of it
     return found
 
 

@@ -16,7 +16,7 @@ from nutpie.compiled_pyfunc import from_pyfunc
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from boatppl.compile.density import DEGREES_OF_FREEDOM, FLOOR, BlockDensity, LogDensity
+from boatppl.compile.density import DEGREES_OF_FREEDOM, FLOOR, BlockDensity, Excess, LogDensity
 from boatppl.table import Table
 
 DEADLINE = 600.0  # seconds for one block: a guard against a sampler that never returns, not a budget
@@ -100,8 +100,8 @@ class BlockPosterior:
     """Posterior draws of a block.
 
     ``variables`` name -> ``(draw, *shape)`` with the chains one after the other, ``scales`` node -> ``(draw,
-    row)`` of robust nodes, ``position`` ``(draw, dimension)`` unconstrained, ``stats`` name -> ``(chain,
-    draw)``, ``start`` ``(dimension,)``.
+    row)`` of robust nodes, ``excesses`` node -> the bounded rows of censored ones, ``position`` ``(draw,
+    dimension)`` unconstrained, ``stats`` name -> ``(chain, draw)``, ``start`` ``(dimension,)``.
     """
 
     density: BlockDensity
@@ -113,6 +113,7 @@ class BlockPosterior:
     chains: Chains
     verdict: Verdict
     start: np.ndarray = field(repr=False)
+    excesses: Mapping[str, Excess] = field(default_factory=dict)
 
     @property
     def draws(self) -> int:
@@ -377,4 +378,5 @@ def _posterior(
     start: np.ndarray,
 ) -> BlockPosterior:
     variables, scales = density.constrain(position), density.robust_scales(position, tables)
-    return BlockPosterior(density, tables, position, variables, scales, stats, length, verdict, start)
+    known = (density, tables, position, variables, scales, stats, length, verdict, start)
+    return BlockPosterior(*known, density.excesses(position, tables))

@@ -15,7 +15,8 @@ from boatppl.gp import Conditional
 from boatppl.gp.inducing import INDUCING_JITTER
 from boatppl.gp.kernel import JITTER, correlation_matrix
 from boatppl.infer import BlockPosterior
-from boatppl.propagate import NodeDraws
+from boatppl.propagate import NodeDraws, values_of
+from boatppl.table import Table
 
 CHUNK = 4_000_000  # numbers in the largest array of one step: 32 MB
 LOG_2PI = float(np.log(2.0 * np.pi))
@@ -48,17 +49,18 @@ def leave_one_out(node: NodeDraws, block: BlockPosterior) -> LeftOut:
     The left-out rows' robust scales are integrated out: exactly for one row, by assumed-density filtering
     (Minka 2001, sec. 3.2) for the rows of a vector. Above ``EXACT_ROWS`` rows the covariance is that of the
     inducing points (Quiñonero-Candela & Rasmussen 2005, FITC's diagonal) and leaving out removes a trial's
-    terms from it.
+    terms from it. The bounded rows of a censored node are never left out: they are as each draw has them.
     """
-    table = node.table
-    mean, noise = at_rows(node, block)
-    residual, noise_variance = table.y - mean, noise**2
-    variance = noise_variance / block.scales.get(node.graph.name, np.ones_like(mean))
+    table, name = node.table, node.graph.name
+    mean, noise = at_rows(node, block, table.whole)
+    y, precision = values_of(table, block.draws, block.scales.get(name), block.excesses.get(name))
+    residual, noise_variance = y - mean, noise**2
+    variance = noise_variance / precision
     jacobian = table.transform.log_jacobian(table.natural)
     log_weights, scales = mixture() if node.graph.node.robust else (np.zeros(1), np.ones(1))
     numbers = np.unique(table.trials)
     result = np.empty((len(mean), len(numbers)))
-    errors, smooths = np.empty_like(residual), np.empty_like(residual)
+    errors, smooths = (np.empty((len(mean), len(table))) for _ in range(2))
     for places, rows in _by_size(table.trials, numbers):
         step = max(1, CHUNK // (max(len(table) ** 2, rows.size * max(len(scales), rows.shape[1])) + 1))
         for first in range(0, len(mean), step):
@@ -69,13 +71,15 @@ def leave_one_out(node: NodeDraws, block: BlockPosterior) -> LeftOut:
             result[draws, places] = density + jacobian[rows].sum(axis=1)
             errors[draws, rows] = error
             smooths[draws, rows] = np.maximum(np.diagonal(smooth, axis1=-2, axis2=-1), 0.0)
-    return LeftOut(result, errors, smooths, noise)
+    return LeftOut(result, errors, smooths, noise[:, : len(table)])
 
 
-def at_rows(node: NodeDraws, block: BlockPosterior) -> tuple[np.ndarray, np.ndarray]:
-    """Return the parametric part and the noise's standard deviation at the node's rows, both ``(draw,
-    row)``."""
-    table = node.table
+def at_rows(
+    node: NodeDraws, block: BlockPosterior, table: Table | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the parametric part and the noise's standard deviation at the rows of a table (the node's own
+    where none is given), both ``(draw, row)``."""
+    table = node.table if table is None else table
     wires = {key: value[None] for key, value in table.wires.items()}
     mean, noise = node.graph.evaluator(node.variables, wires, table.rows.elements, len(table))
     shape = (block.draws, len(table))
@@ -142,15 +146,16 @@ def _left_out(
     """Error ``(draw, trial, row)`` and covariance ``(draw, trial, row, row)`` of each trial's residual given
     the others.
 
-    ``residual`` and ``variance`` are ``(draw, row)`` of all rows, ``rows`` ``(trial, row)``.
+    ``residual`` and ``variance`` are ``(draw, row)`` of all rows, bounded ones included, ``rows`` ``(trial,
+    row)``.
     """
     gp, size = node.residual, rows.shape[1]
     if gp is None:
         error = residual[:, rows]
         return error, np.zeros((*error.shape, size))
     diagonal = variance[:, rows][..., None] * np.eye(size)
-    if gp.rows != len(node.table) or len(node.table) == 0:
-        return _left_out_inducing(gp, node.table.Z, draws, rows, residual, variance, diagonal)
+    if gp.rows != residual.shape[1] or len(node.table) == 0:
+        return _left_out_inducing(gp, node.table.whole.Z, draws, rows, residual, variance, diagonal)
     root = _unpacked(gp.root[draws], gp.rows)  # (draw, row, row): K^-1 = root^T root
     alpha = _times(np.swapaxes(root, 1, 2), gp.weights[draws])[:, rows]
     columns = np.moveaxis(root[:, :, rows], 1, -1)  # (draw, trial, row, row of all)

@@ -12,6 +12,9 @@ from boatppl.residual import GP, check_prior
 from boatppl.transform import KINDS
 from boatppl.words import ModelError, expected_one_of
 
+#: How many seconds a unit of time has: what a time limit is in the unit of a censored node.
+SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
 
 def _not_called(part: Any, /, *values: Any, **named: Any) -> NoReturn:
     """Say what to do instead of calling a part as if it were its function."""
@@ -39,6 +42,7 @@ class Node:
     noise: Any = None
     over: tuple[str, ...] = ()
     standardised: bool = False
+    censored: bool = False
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -119,6 +123,7 @@ def node(
     residual: GP | None = GP(),
     noise: Any = None,
     over: str | Sequence[str] = (),
+    censored: bool = False,
 ) -> Any:
     """Declare a node: the function is the parametric part of one measured quantity, written with PyMC.
 
@@ -138,6 +143,12 @@ def node(
         (``pm.HalfNormal.dist(0.1)``), or a function wired as a node is that returns that standard deviation.
     over
         One dim or several: the function is written for one element and serves every element along the dims.
+    censored
+        The node is how long the run takes, in a unit of time (``unit="s"``): where a time limit ended a run
+        (a trial that is TIMED_OUT, with its ``timeout``), its value is not known but surely above the limit.
+        Such a row is fitted with an unknown of its own above that bound, so that slow configurations are
+        neither left out nor taken to be as fast as the limit. It needs everything that arrives at the node:
+        a parent node that the ended run did not measure leaves the row out.
 
     Raises
     ------
@@ -169,7 +180,9 @@ def node(
             check_prior(f"noise= of node {name!r}:", noise)
         dims = _dims(over, name)
         _check_unit(unit, name)
-        return Node(name, function, arguments, unit, transform, robust, residual, noise, dims)
+        _check_censored(name, censored, unit, dims)
+        said = (name, function, arguments, unit, transform, robust, residual, noise, dims)
+        return Node(*said, censored=censored)
 
     return declare if function is None else declare(function)
 
@@ -242,6 +255,7 @@ def generic(
     transform: str | None = None,
     robust: bool = False,
     kernel: str = "matern52",
+    censored: bool = False,
 ) -> Node:
     """Return a node without any parametric knowledge: a constant and a residual over ``inputs``.
 
@@ -254,6 +268,7 @@ def generic(
     if not (isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)):
         raise ModelError(f"a node's name is a Python identifier; got {name!r}.")
     _check_unit(unit, name)
+    _check_censored(name, censored, unit, ())
     return Node(
         name,
         _no_knowledge,
@@ -263,7 +278,24 @@ def generic(
         robust,
         GP(inputs=inputs, kernel=kernel),
         standardised=True,
+        censored=censored,
     )
+
+
+def _check_censored(name: str, censored: object, unit: str | None, over: tuple[str, ...]) -> None:
+    """Raise a ModelError unless a time limit can bound the node."""
+    if not isinstance(censored, bool):
+        raise ModelError(f"censored= of node {name!r} is True or False; got {censored!r}.")
+    if censored and unit not in SECONDS:
+        raise ModelError(
+            f"censored=True of node {name!r}: a time limit, in seconds, bounds how long a run takes, so "
+            f"unit= is {expected_one_of(SECONDS, unit)}."
+        )
+    if censored and over:
+        raise ModelError(
+            f"censored=True of node {name!r}, which has a value for each {' and '.join(over)}: a time limit "
+            "bounds how long the whole run takes, which is one number. Declare it of that one."
+        )
 
 
 def _no_knowledge() -> Any:

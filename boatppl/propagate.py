@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import t as student_t
 
-from boatppl.compile.density import DEGREES_OF_FREEDOM, inducing_points, kernel_of
+from boatppl.compile.density import DEGREES_OF_FREEDOM, Excess, inducing_points, kernel_of
 from boatppl.gp.conditional import Conditional
 from boatppl.gp.kernel import KINDS
 from boatppl.graph import DAG, NodeGraph
@@ -304,7 +304,20 @@ def prior(model: DAG, draws: int, seed: int) -> Posterior | None:
 
 
 def _node_draws(graph: NodeGraph, table: Table, block: BlockPosterior) -> NodeDraws:
-    return _conditioned(graph, table, block.draws, block.variables, block.scales.get(graph.name))
+    latent = block.scales.get(graph.name), block.excesses.get(graph.name)
+    return _conditioned(graph, table, block.draws, block.variables, *latent)
+
+
+def values_of(
+    table: Table, draws: int, scales: np.ndarray | None, excess: Excess | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return T(y), and the precision scale of the noise, of every row of ``table.whole`` under every draw,
+    both ``(draw, row)``; ``scales (draw, row)`` are of the measured rows of a robust node."""
+    y = np.broadcast_to(table.y, (draws, len(table)))
+    scales = np.ones_like(y) if scales is None else scales
+    if excess is None or table.bounded is None:
+        return y, scales
+    return np.hstack([y, table.bounded.y + excess.above]), np.hstack([scales, excess.scale])
 
 
 def _conditioned(
@@ -313,25 +326,29 @@ def _conditioned(
     draws: int,
     known: Mapping[str, np.ndarray],
     scales: np.ndarray | None = None,
+    excess: Excess | None = None,
 ) -> NodeDraws:
-    """Return a node under draws of its block's variables; ``scales (draw, row)`` are a robust node's."""
+    """Return a node under draws of its block's variables; ``scales (draw, row)`` are a robust node's,
+    ``excess`` is of a censored one."""
     variables = {name: known[name] for name in graph.variables}
     if not graph.inputs:
         return NodeDraws(graph, table, variables, None)
-    wires = {key: value[None] for key, value in table.wires.items()}
-    mean, noise = graph.evaluator(variables, wires, table.rows.elements, len(table))
-    shape = (draws, len(table))
+    whole = table.whole
+    wires = {key: value[None] for key, value in whole.wires.items()}
+    mean, noise = graph.evaluator(variables, wires, whole.rows.elements, len(whole))
+    shape = (draws, len(whole))
+    y, precision = values_of(table, draws, scales, excess)
     variance = np.broadcast_to(noise, shape) ** 2
     if scales is not None:
-        variance = variance / scales
+        variance = variance / precision
     observed = (
         KINDS[kernel_of(graph)],
-        table.Z,
+        whole.Z,
         table.groups,
         known[f"{graph.prefix}amplitude"],
         known[f"{graph.prefix}lengthscale"].reshape(draws, -1),
         variance,
-        table.y - np.broadcast_to(mean, shape),
+        y - np.broadcast_to(mean, shape),
     )
     points = inducing_points(table)
     if len(points):

@@ -54,6 +54,7 @@ class Outcome:
     host: str | None = None  # the machine it ran on, where that may be another one
     deaths: int = 0  # workers that ended under it
     output: str | None = None  # the end of what a program said
+    timeout: float | None = None  # seconds: the limit that ended it
 
 
 def run_callable(
@@ -129,7 +130,7 @@ def _call(run: Run, configuration: dict[str, Any]) -> Outcome:
     except Aborted as error:
         return Outcome(State.ABORTED, reason=str(error) or "it raised Aborted")
     except TimedOut as error:
-        return Outcome(State.TIMED_OUT, reason=str(error))
+        return Outcome(State.TIMED_OUT, reason=str(error), timeout=error.seconds)
     except CommandError as error:
         return Outcome(State.FAILED, reason=str(error))
     except KeyboardInterrupt:
@@ -180,7 +181,7 @@ def _call_in_child(
         while not ended():
             time.sleep(0.001)
     if not in_time:
-        return Outcome(State.TIMED_OUT, reason=too_long(timeout))
+        return Outcome(State.TIMED_OUT, reason=too_long(timeout), timeout=timeout)
     if message is None:
         how = how_it_ended(os.waitstatus_to_exitcode(status[0]))
         return Outcome(State.FAILED, reason=f"its process ended without a result: {how}")

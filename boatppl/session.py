@@ -169,7 +169,7 @@ class Session:
         if outcome.deaths:
             return lose(self.study, trial, why, outcome.deaths)
         if outcome.state is not State.COMPLETE:
-            return self.study.fail(trial, why, outcome.state)
+            return self.study.fail(trial, why, outcome.state, timeout=outcome.timeout)
         try:
             return self.study.tell(trial, outcome.measurements)
         except MeasurementError as error:

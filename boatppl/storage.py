@@ -32,7 +32,7 @@ from boatppl.words import listed
 __all__ = ["SessionRecord", "Storage", "StorageError", "StudyRecord", "Taken", "open_storage"]
 
 APPLICATION_ID = 0x424F4154  # "BOAT" in SQLite's header, so that `file` and other programs can tell
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_SECONDS = 60.0  # how long to wait for another process's transaction; each takes milliseconds
 FROM_BACKUP = "Take the file from a backup, or start a study of another name."
 
@@ -99,7 +99,11 @@ CREATE TABLE outputs (
     PRIMARY KEY (study, number)
 ) STRICT;
 """
-MIGRATIONS = {1: SESSIONS, 2: OUTPUTS}  # version -> what makes the next one of it
+# What came with version 4: the time limit that ended a trial, NULL where none did.
+LIMITS = """
+ALTER TABLE trials ADD COLUMN timeout TEXT;
+"""
+MIGRATIONS = {1: SESSIONS, 2: OUTPUTS, 3: LIMITS}  # version -> what makes the next one of it
 NETWORK = (
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs",
     "fuse.glusterfs",
@@ -389,7 +393,7 @@ class Storage:
                     f"{known.measurements}; told now: {trial.state} with {trial.measurements}. A finished "
                     "trial never changes: tell a repeated run as a new trial."
                 )
-            changes = ", ".join(f"{column} = ?" for column in (*COLUMNS, "digest"))
+            changes = ", ".join(f"{column} = ?" for column in (*COLUMNS, "digest", "timeout"))
             _, _, *values = _row(study, trial)
             connection.execute(
                 f"UPDATE trials SET {changes} WHERE study = ? AND number = ?", (*values, study, trial.number)
@@ -494,10 +498,11 @@ class Storage:
 
     def _from_row(self, row: sqlite3.Row) -> Trial:
         try:
-            texts = [row[column] for column in COLUMNS]
-            if row["digest"] != _digest(row["study"], row["number"], *texts):
+            texts, limit = [row[column] for column in COLUMNS], _given(row["timeout"])
+            if row["digest"] != _digest(row["study"], row["number"], *texts, *limit):
                 raise ValueError("its digest does not fit its columns")
             fields = {column: json.loads(text) for column, text in zip(COLUMNS, texts, strict=True)}
+            fields["timeout"] = json.loads(limit[0]) if limit else None
             return Trial.from_record({"number": row["number"], **fields})
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise StorageError(
@@ -506,11 +511,17 @@ class Storage:
             ) from error
 
 
-def _row(study: str, trial: Trial) -> tuple[str | int, ...]:
-    """The values of a row in ``trials``: study, number, COLUMNS, digest."""
+def _row(study: str, trial: Trial) -> tuple[str | int | None, ...]:
+    """The values of a row in ``trials``: study, number, COLUMNS, digest, timeout."""
     record = trial.to_record()
     texts = [_dumps(record[column], f"{column} of trial {trial.number}") for column in COLUMNS]
-    return (study, trial.number, *texts, _digest(study, trial.number, *texts))
+    limit = None if trial.timeout is None else _dumps(trial.timeout, f"timeout of trial {trial.number}")
+    return (study, trial.number, *texts, _digest(study, trial.number, *texts, *_given(limit)), limit)
+
+
+def _given(limit: str | None) -> tuple[str, ...]:
+    """A limit as a part of a row's digest: none where there is none, as in rows of the versions before 4."""
+    return () if limit is None else (limit,)
 
 
 def _dumps(value: Any, what: str) -> str:
@@ -544,7 +555,7 @@ def _connect(address: str, **options: Any) -> sqlite3.Connection:
 
 def _lay_out(connection: sqlite3.Connection) -> None:
     marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-    connection.executescript(f"{marks} {SCHEMA} {SESSIONS} {OUTPUTS}")
+    connection.executescript(f"{marks} {SCHEMA} {SESSIONS} {OUTPUTS} {LIMITS}")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -22,6 +22,7 @@ from boatppl.log import Log
 from boatppl.node import Node
 from boatppl.policy import Policy
 from boatppl.predict import intervention, predictive
+from boatppl.processes import check_seconds
 from boatppl.propagate import Posterior
 from boatppl.recommend import Recommendation, recommend
 from boatppl.regret import prospect
@@ -214,10 +215,24 @@ class Study:
         return self.log.finish(trial.finish(state, values, context=context, marks=marks))
 
     def fail(
-        self, trial: Trial, reason: str, state: State = State.FAILED, *, marks: Sequence[str] = ()
+        self,
+        trial: Trial,
+        reason: str,
+        state: State = State.FAILED,
+        *,
+        timeout: float | None = None,
+        marks: Sequence[str] = (),
     ) -> Trial:
-        """Store that a trial's run failed, and why: an ABORTED one is retried, others are learned from."""
-        return self.log.finish(self.log.asked(trial).finish(state, {}, reason=reason, marks=marks))
+        """Store that a trial's run failed, and why: an ABORTED one is retried, others are learned from.
+
+        ``timeout`` is the limit, in seconds, that ended a TIMED_OUT one: a node that is declared ``censored``
+        learns from it that it was longer.
+        """
+        check_seconds(timeout)
+        if timeout is not None and state is not State.TIMED_OUT:
+            raise ModelError(f"timeout= is of a trial that its time limit ended; got it with state {state}.")
+        asked = self.log.asked(trial)
+        return self.log.finish(asked.finish(state, {}, reason=reason, marks=marks, timeout=timeout))
 
     # -- what is known
 

@@ -1,14 +1,15 @@
 """The table each node is fitted from: measured rows, what arrived at them, and the residual's inputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from boatppl.graph import DAG, NodeGraph, ResidualInput
+from boatppl.node import SECONDS
 from boatppl.rows import Rows, arrive, every_row
 from boatppl.transform import Transform
-from boatppl.trial import MeasurementError, Trial
+from boatppl.trial import MeasurementError, State, Trial
 from boatppl.wiring import Key
 from boatppl.words import ModelError, listed
 
@@ -20,6 +21,8 @@ class Table:
     Shapes: ``y (row,)`` on the transformed scale, ``natural (row,)`` in the node's unit, ``Z (row, column)``,
     ``groups (column,)`` the input of each column, ``wires`` key -> ``(row, *dims)``, ``trials (row,)`` their
     numbers. ``unused`` says why measured rows are not here: reason -> the trial number of each such row.
+    ``bounded`` has the rows of a censored node that were not measured but are known to be above a bound,
+    which their ``y`` and ``natural`` are.
     """
 
     node: NodeGraph
@@ -32,26 +35,47 @@ class Table:
     rows: Rows
     trials: np.ndarray
     unused: Mapping[str, tuple[int, ...]]
+    bounded: "Table | None" = None
 
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def whole(self) -> "Table":
+        """Every row that a node is fitted from: the measured ones, and behind them those that are bounded."""
+        more = self.bounded
+        if more is None or len(more) == 0:
+            return self
+        return replace(
+            self,
+            y=np.concatenate([self.y, more.y]),
+            natural=np.concatenate([self.natural, more.natural]),
+            Z=np.concatenate([self.Z, more.Z]),
+            wires={key: np.concatenate([value, more.wires[key]]) for key, value in self.wires.items()},
+            rows=Rows(np.concatenate([self.rows.configuration, more.rows.configuration]), {}),
+            trials=np.concatenate([self.trials, more.trials]),
+            bounded=None,
+        )
+
     def arguments(self) -> list[np.ndarray]:
         """Return the arrays of a compiled density, in its order."""
-        return [self.y, self.Z, self.groups, *self.wires.values(), *self.rows.elements.values()]
+        whole = self.whole
+        return [whole.y, whole.Z, whole.groups, *whole.wires.values(), *whole.rows.elements.values()]
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
     """What trials returned: ``numbers (trial,)``, ``unit (trial, coordinate)``, contexts by name.
 
-    ``values`` has every quantity, name -> ``(1, trial, *dims)``, NaN where it is missing.
+    ``values`` has every quantity, name -> ``(1, trial, *dims)``, NaN where it is missing; ``bounds`` what
+    each censored node was longer than, in its unit, name -> ``(trial,)``, NaN where nothing is known.
     """
 
     numbers: np.ndarray
     unit: np.ndarray
     contexts: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
+    bounds: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def where(self, keep: np.ndarray) -> "Measured":
         """Return what those of several trials returned where ``keep (trial,)`` is true."""
@@ -61,6 +85,7 @@ class Measured:
             self.unit[keep],
             {name: value[keep] for name, value in self.contexts.items()},
             {n: value[:, keep] if value.shape[1] == several else value for n, value in self.values.items()},
+            {name: bound[keep] for name, bound in self.bounds.items()},
         )
 
 
@@ -85,7 +110,29 @@ def measured(model: DAG, trials: Sequence[Trial]) -> Measured:
     for name in model.order:
         if name in model.derived:
             values[name] = model.evaluate_derived(name, values)
-    return Measured(numbers, unit, contexts, values)
+    bounds = {name: np.array([_bound(model, name, t) for t in trials], float) for name in censored(model)}
+    return Measured(numbers, unit, contexts, values, bounds)
+
+
+def censored(model: DAG) -> list[str]:
+    """Return the nodes that a time limit bounds from below."""
+    return [name for name, node in model.nodes.items() if node.node.censored]
+
+
+def teaches(model: DAG, trial: Trial) -> bool:
+    """Whether a model can learn from a finished trial: something was measured, or is known to be longer than
+    the limit that ended it."""
+    if trial.measurements:
+        return True
+    return any(np.isfinite(_bound(model, name, trial)) for name in censored(model))
+
+
+def _bound(model: DAG, name: str, trial: Trial) -> float:
+    """Return what a censored node was longer than, in its unit; NaN where it was measured, or nothing is
+    known."""
+    if trial.state is not State.TIMED_OUT or trial.timeout is None or name in trial.measurements:
+        return np.nan
+    return trial.timeout / SECONDS[model.nodes[name].node.unit or ""]
 
 
 def _context(trial: Trial, name: str) -> float:
@@ -206,24 +253,34 @@ def _table(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str,
     transform = transforms[node.name]
     rows = every_row(len(data.numbers), node.node.over, model.sizes)
     natural = data.values[node.name].reshape(-1)
-    y = transform.forward(natural)
     wires = arrive(data.values, node.evaluator.keys, model.sources, rows)
     [Z] = residual_features(model, node, data.values, data.unit, data.contexts, transforms, rows)
-    there, complete = np.isfinite(natural), np.isfinite(y) & np.isfinite(Z).all(axis=-1)
+    arrived = np.isfinite(Z).all(axis=-1)
     for value in wires.values():
-        complete &= _finite(value[0])
-    return Table(
-        node,
-        transform,
-        np.ascontiguousarray(y[complete]),
-        natural[complete],
-        np.ascontiguousarray(Z[complete]),
-        feature_groups(model, node),
-        {key: np.ascontiguousarray(value[0][complete]) for key, value in wires.items()},
-        rows[complete],
-        data.numbers[rows.configuration[complete]],
-        _unused(model, node, data, rows, there & ~complete),
-    )
+        arrived &= _finite(value[0])
+
+    def table(values: np.ndarray) -> tuple[Table, np.ndarray]:
+        """The rows of some values ``(row,)`` in the node's unit that can be used, and which those are."""
+        y = transform.forward(values)
+        keep = np.isfinite(y) & arrived
+        found = Table(
+            node,
+            transform,
+            np.ascontiguousarray(y[keep]),
+            values[keep],
+            np.ascontiguousarray(Z[keep]),
+            feature_groups(model, node),
+            {key: np.ascontiguousarray(value[0][keep]) for key, value in wires.items()},
+            rows[keep],
+            data.numbers[rows.configuration[keep]],
+            {},
+        )
+        return found, keep
+
+    found, complete = table(natural)
+    bounded = table(data.bounds[node.name])[0] if node.node.censored else None
+    unused = _unused(model, node, data, rows, np.isfinite(natural) & ~complete)
+    return replace(found, unused=unused, bounded=bounded)
 
 
 def _finite(value: np.ndarray) -> np.ndarray:

@@ -88,6 +88,8 @@ class Trial:
         The machine it ran on.
     marks
         Remarks for the reader of a table, such as ``"out of range"``.
+    timeout
+        The time limit that ended a TIMED_OUT one, in seconds.
 
     Raises
     ------
@@ -118,12 +120,14 @@ class Trial:
     finished: datetime | None = None
     host: str | None = None
     marks: tuple[str, ...] = ()
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         freeze = object.__setattr__  # the dataclass's own way to set a field before anybody has seen it
         freeze(self, "number", int(self.number))
         freeze(self, "state", State(self.state))
         freeze(self, "marks", tuple(self.marks))
+        freeze(self, "timeout", None if self.timeout is None else float(self.timeout))
         for name in ("configuration", "context"):
             freeze(self, name, {key: _own(value) for key, value in getattr(self, name).items()})
         freeze(self, "measurements", {name: _measurement(name, v) for name, v in self.measurements.items()})
@@ -162,8 +166,10 @@ class Trial:
         finished: datetime | None = None,
         context: Mapping[str, Any] | None = None,
         marks: Iterable[str] = (),
+        timeout: float | None = None,
     ) -> Trial:
-        """Give the finished trial. ``context`` and ``marks`` are added to what is there.
+        """Give the finished trial. ``context`` and ``marks`` are added to what is there, ``timeout`` is the
+        limit that ended it.
 
         ``finished`` is now unless given. Raises ValueError for RUNNING, MeasurementError as the constructor
         does.
@@ -178,6 +184,7 @@ class Trial:
             finished=datetime.now(UTC) if finished is None else finished,
             context={**self.context, **(context or {})},
             marks=(*self.marks, *(mark for mark in marks if mark not in self.marks)),
+            timeout=timeout,
         )
 
     def same_outcome(self, other: Trial) -> bool:

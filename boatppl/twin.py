@@ -15,7 +15,7 @@ from boatppl.compile.batch import batch
 from boatppl.compile.density import DEGREES_OF_FREEDOM, kernel_of
 from boatppl.gp.kernel import JITTER
 from boatppl.graph import DAG, Block, NodeGraph
-from boatppl.table import Table, measured, tables
+from boatppl.table import Table, measured, tables, teaches
 from boatppl.trial import Trial
 
 COVARIANCES = {"matern52": pm.gp.cov.Matern52, "matern32": pm.gp.cov.Matern32, "expquad": pm.gp.cov.ExpQuad}
@@ -25,9 +25,10 @@ def to_pymc(model: DAG, name: str, trials: Iterable[Trial]) -> pm.Model:
     """Return the block of a node, given measured trials, as an ordinary PyMC model.
 
     Each node's measurements on the transformed scale are observed with ``pm.MvNormal``; ``pm.sample``,
-    ``pm.model_to_mermaid`` and ``pm.sample_prior_predictive`` take the model as it is.
+    ``pm.model_to_mermaid`` and ``pm.sample_prior_predictive`` take the model as it is. (Not the last where a
+    censored node has bounded rows: their values are unknowns with a flat prior above the bound.)
     """
-    finished = [trial for trial in trials if trial.measurements]
+    finished = [trial for trial in trials if teaches(model, trial)]
     data = measured(model, finished)
     by_node = tables(model, data)
     block = next(block for block in model.blocks if name in [node.name for node in block.nodes])
@@ -39,7 +40,7 @@ def block_to_pymc(block: Block, by_node: dict[str, Table]) -> pm.Model:
     copy = clone_model(block.model)
     variables = {variable: copy[variable.name] for variable in block.model.free_RVs}
     for node in block.nodes:
-        if len(by_node[node.name]):
+        if len(by_node[node.name].whole):
             _observe(copy, block, node, by_node[node.name], variables)
     return copy
 
@@ -47,6 +48,7 @@ def block_to_pymc(block: Block, by_node: dict[str, Table]) -> pm.Model:
 def _observe(
     model: pm.Model, block: Block, node: NodeGraph, table: Table, variables: dict[Any, TensorVariable]
 ) -> None:
+    bounded, table = table.bounded, table.whole
     over, rows, label = node.node.over, len(table), f"{node.name}_row"
     wires = {key: pt.constant(value) for key, value in table.wires.items()}
     elements = {dim: pt.constant(index) for dim, index in table.rows.elements.items()}
@@ -65,4 +67,10 @@ def _observe(
             kernel = COVARIANCES[kernel_of(node)](table.Z.shape[1], ls=lengthscale[table.groups])
             covariance = covariance + pt.square(amplitude) * (kernel(table.Z) + JITTER * pt.eye(rows))
         name = node.name if not node.node.transform else f"{node.node.transform}({node.name})"
-        pm.MvNormal(name, mean + pt.zeros(rows), cov=covariance, observed=table.y, dims=label)
+        if bounded is None or not len(bounded):
+            pm.MvNormal(name, mean + pt.zeros(rows), cov=covariance, observed=table.y, dims=label)
+            return
+        # what stands above the bounds, in units of the node's scale
+        above = pm.HalfFlat(f"{node.name}_excess", shape=len(bounded))
+        y = table.y + pt.concatenate([pt.zeros(rows - len(bounded)), node.scale * above])
+        pm.Potential(name, pm.logp(pm.MvNormal.dist(mean + pt.zeros(rows), cov=covariance), y))

@@ -178,8 +178,13 @@ def places_of(density, found, latent="{}_precision_scale"):
     tail = density.layout.size
     for node in density.block.nodes:
         if node.node.robust:
-            rows = len(found[node.name])
+            rows = len(found[node.name].whole)
             places[latent.format(node.name)] = slice(tail, tail + rows)
+            tail += rows
+    for node in density.block.nodes:
+        if node.node.censored:
+            rows = len(found[node.name].bounded)
+            places[f"{node.name}_excess"] = slice(tail, tail + rows)
             tail += rows
     assert tail == density.dimension(found)
     return places

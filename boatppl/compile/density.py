@@ -53,6 +53,7 @@ class _Inputs:
     inducing: TensorVariable
     address: TensorVariable  # of the likelihood
     logscale: TensorVariable | None
+    logexcess: TensorVariable | None
 
     def flat(self) -> list[TensorVariable]:
         return [
@@ -66,6 +67,19 @@ class _Inputs:
         ]
 
 
+@dataclass(frozen=True, eq=False)
+class Excess:
+    """The bounded rows of a censored node under every draw, both ``(draw, row)``: how far T(y) is ``above``
+    the bound, and the precision ``scale`` of a robust node's noise there (1 of any other node)."""
+
+    above: np.ndarray
+    scale: np.ndarray
+
+    def take(self, draws: np.ndarray) -> "Excess":
+        """Return that of some draws, in their order."""
+        return Excess(self.above[draws], self.scale[draws])
+
+
 class BlockDensity:
     """The compiled log density of a block (DESIGN, *Mathematics*): priors and each node's marginal
     likelihood.
@@ -74,6 +88,10 @@ class BlockDensity:
     tables. The position holds PyMC's unconstrained values; robust nodes append ``log scale`` of every row,
     where the row's noise variance is ``noise^2 / scale`` and ``scale ~ Gamma(2, 2)``: marginally a Student-t
     with 4 degrees of freedom.
+
+    A bounded row of a censored node is as likely as its value is, which is an unknown: ``T(y) = bound + s
+    exp(u)``, with s the node's scale and u behind everything else in the position. With a residual the rows
+    are not independent given the variables, so no product of tail probabilities would do.
 
     A table above ``EXACT_ROWS`` rows is summarised by :func:`inducing_points`; the block is not compiled
     again. (The likelihood of many rows is compiled when a table first needs it, once on a machine.)
@@ -103,13 +121,14 @@ class BlockDensity:
             )
         }
         [total] = graph_replace([self._graph(values, inputs)], lengths, strict=False)
-        scales = [data.logscale for data in inputs.values() if data.logscale is not None]
-        unknowns = [*values.values(), *scales]
+        latent = [data.logscale for data in inputs.values() if data.logscale is not None]
+        latent += [data.logexcess for data in inputs.values() if data.logexcess is not None]
+        unknowns = [*values.values(), *latent]
         slopes = pytensor.grad(total, unknowns, disconnected_inputs="ignore", return_disconnected="zero")
         gradient = pt.concatenate([pt.zeros(0), *(slope.ravel() for slope in slopes)])
         data = [argument for node in block.nodes for argument in inputs[node.name].flat()]
         options = {"mode": "NUMBA", "on_unused_input": "ignore", "trust_input": True}
-        self.function = pytensor.function([head, *scales, *data], [total, gradient], **options)
+        self.function = pytensor.function([head, *latent, *data], [total, gradient], **options)
         self.function.vm.jit_fn.targetoptions["nogil"] = True  # chains run beside each other
         self._constrain: tuple[list[str], Any] | None = None
         self._log_prior: Any = None
@@ -137,7 +156,8 @@ class BlockDensity:
         """
         arguments = [item for node in self.block.nodes for item in _arguments(tables[node.name])]
         function = self.function.vm.jit_fn
-        parts = [slice(self.layout.size), *self._robust_rows(tables).values()]
+        scales, excesses = self._latent_rows(tables)
+        parts = [slice(self.layout.size), *scales.values(), *excesses.values()]
 
         def density(position: np.ndarray) -> tuple[float, np.ndarray]:
             position = np.asarray(position, float)
@@ -155,11 +175,14 @@ class BlockDensity:
         return density
 
     def dimension(self, tables: Mapping[str, Table]) -> int:
-        """Return the length of the position for these tables: robust nodes add one latent scale a row."""
-        return self.layout.size + sum(len(tables[n.name]) for n in self.block.nodes if n.node.robust)
+        """Return the length of the position for these tables: robust nodes add one latent scale a row,
+        censored ones one latent value a bounded row."""
+        scales, excesses = self._latent_rows(tables)
+        return max([self.layout.size, *(rows.stop for rows in [*scales.values(), *excesses.values()])])
 
     def start(self, tables: Mapping[str, Table]) -> np.ndarray:
-        """Return the prior's centre ``(dimension,)``: PyMC's initial point, robust scales 1."""
+        """Return the prior's centre ``(dimension,)``: PyMC's initial point, robust scales 1, bounded rows one
+        scale of their node above the bound."""
         return np.concatenate([self.centre, np.zeros(self.dimension(tables) - self.layout.size)])
 
     def constrain(self, positions: np.ndarray) -> dict[str, np.ndarray]:
@@ -200,17 +223,36 @@ class BlockDensity:
         return by_draw
 
     def robust_scales(self, positions: np.ndarray, tables: Mapping[str, Table]) -> dict[str, np.ndarray]:
-        """Return each robust node's latent precision scales, name -> ``(draw, row)``."""
-        return {name: np.exp(positions[:, rows]) for name, rows in self._robust_rows(tables).items()}
+        """Return each robust node's latent precision scales, name -> ``(draw, row)`` of measured rows."""
+        places, _ = self._latent_rows(tables)
+        return {name: np.exp(positions[:, at])[:, : len(tables[name])] for name, at in places.items()}
 
-    def _robust_rows(self, tables: Mapping[str, Table]) -> dict[str, slice]:
-        """Return where the scales of each robust node's rows stand in the position."""
-        tail, found = self.layout.size, {}
+    def excesses(self, positions: np.ndarray, tables: Mapping[str, Table]) -> dict[str, Excess]:
+        """Return the bounded rows of each censored node under every position ``(draw, dimension)``."""
+        scales, places = self._latent_rows(tables)
+        found = {}
+        for node in self.block.nodes:
+            if node.node.censored:
+                above = node.scale * np.exp(positions[:, places[node.name]])
+                every = np.exp(positions[:, scales[node.name]]) if node.node.robust else np.ones_like(above)
+                found[node.name] = Excess(above, every[:, every.shape[1] - above.shape[1] :])
+        return found
+
+    def _latent_rows(self, tables: Mapping[str, Table]) -> tuple[dict[str, slice], dict[str, slice]]:
+        """Return where in the position the scales of each robust node's rows stand, and behind all of them
+        the logarithms of the excesses of each censored node's bounded rows."""
+        tail = self.layout.size
+        scales: dict[str, slice] = {}
+        excesses: dict[str, slice] = {}
         for node in self.block.nodes:
             if node.node.robust:
-                found[node.name] = slice(tail, tail + len(tables[node.name]))
-                tail += len(tables[node.name])
-        return found
+                scales[node.name] = slice(tail, tail + len(tables[node.name].whole))
+                tail = scales[node.name].stop
+        for node in self.block.nodes:
+            if node.node.censored:
+                excesses[node.name] = slice(tail, tail + len(tables[node.name].bounded or ()))
+                tail = excesses[node.name].stop
+        return scales, excesses
 
     def _deterministics(self) -> list[TensorVariable]:
         """The model's deterministics of variables alone; one that depends on a wire has no single value."""
@@ -230,9 +272,10 @@ def inducing_points(table: Table) -> np.ndarray:
 
     A function of the table alone, so that the draws and everything conditioned on them use the same ones.
     """
-    if len(table) <= EXACT_ROWS:
-        return np.zeros((0, table.Z.shape[1]))
-    return choose_inducing(table.Z, INDUCING_POINTS, seed=0)
+    whole = table.whole
+    if len(whole) <= EXACT_ROWS:
+        return np.zeros((0, whole.Z.shape[1]))
+    return choose_inducing(whole.Z, INDUCING_POINTS, seed=0)
 
 
 def _arguments(table: Table) -> list[np.ndarray]:
@@ -262,6 +305,7 @@ def _symbolic_inputs(node: NodeGraph) -> _Inputs:
         pt.matrix(f"{node.name}_inducing", dtype="float64"),
         pt.lscalar(f"{node.name}_address"),
         pt.vector(f"{node.name}_logscale", dtype="float64") if node.node.robust else None,
+        pt.vector(f"{node.name}_logexcess", dtype="float64") if node.node.censored else None,
     )
 
 
@@ -283,7 +327,12 @@ def _node_density(
         constant = half * np.log(half) - float(gammaln(half))
         density = (constant + half * data.logscale - half * pt.exp(data.logscale)).sum()
         noise_variance = noise_variance * pt.exp(-data.logscale)
-    residual = data.y - mean
+    y = data.y
+    if data.logexcess is not None:  # of the last rows y is unknown, flat above the bound: the Jacobian counts
+        above = node.scale * pt.exp(data.logexcess)
+        y = y + pt.concatenate([pt.zeros(y.shape[0] - above.shape[0]), above])
+        density = density + data.logexcess.sum()
+    residual = y - mean
     if not node.inputs:
         return density + NormalMarginal()(residual, noise_variance)[0]
     amplitude, lengthscale = graph_replace(expressions[2:], values, strict=False)

@@ -149,6 +149,7 @@ def taken(block: BlockPosterior, chosen: np.ndarray, number: int) -> BlockPoster
             name: scale[chosen][:, block.tables[name].trials != number]
             for name, scale in block.scales.items()
         },
+        excesses={name: excess.take(chosen) for name, excess in block.excesses.items()},
     )
 
 
