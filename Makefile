@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_INSTALLED := $(VENV)/.installed-demo
+DOCS_INSTALLED := $(VENV)/.installed-docs
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))
 
 # Tests, type checks and pip run on small machines: BLAS and numba threads would fight the test workers.
@@ -16,7 +17,7 @@ WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test nightly demo bench bench-quick bench-peers lint clean
+.PHONY: help test nightly demo docs bench bench-quick bench-peers lint clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +36,10 @@ lint: $(INSTALLED)  ## ruff and mypy
 demo: $(DEMO_INSTALLED)  ## tune the garbage collector of a real JVM (LIVE=1: fail rather than replay recorded runs)
 	LIVE="$(LIVE)" $(BIN)/python -m models.jvm_gc.demo
 
+docs: $(DOCS_INSTALLED)  ## build the documentation site into build/docs; a warning is an error
+	$(THREADS) $(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
+	@echo "open build/docs/index.html"
+
 bench: $(INSTALLED)  ## print the table of promises and what was measured
 	$(BIN)/python -m benchmarks
 
@@ -45,7 +50,7 @@ bench-peers: $(INSTALLED)  ## boatppl beside all its peers on all problems: days
 	$(THREADS) $(BIN)/python -m benchmarks.compare
 
 clean:  ## remove the environment, caches and reports (never a study's .db)
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov report
+	rm -rf $(VENV) build docs/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov report
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Done again only when the dependencies change; without a network nothing here runs twice.
@@ -78,4 +83,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(DEMO_INSTALLED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,demo]"
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,docs]"
 	@touch $@

@@ -89,7 +89,8 @@ class NodeView:
     graph: NodeGraph
 
     def to_pymc(self, trials: Iterable[Trial] = ()) -> pm.Model:
-        """Return the node's block as a plain ``pm.Model`` given measured trials (see :mod:`boatppl.twin`)."""
+        """Return the node's block as a plain ``pm.Model`` given measured trials
+        (:func:`boatppl.twin.to_pymc`)."""
         return to_pymc(self.model, self.graph.name, trials)
 
     def __repr__(self) -> str:

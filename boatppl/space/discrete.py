@@ -75,9 +75,14 @@ def _bins_to(positions: Floats, count: int) -> Floats:
 class Categorical:
     """One of `choices`, without an order. Models receive its position (0, 1, ...), residuals a one-hot block.
 
-    choices : at least two different texts, numbers, bools or None.
-    default : the choice in use today; the first when left out.
-    when : a condition, as for `Float`.
+    Parameters
+    ----------
+    choices
+        At least two different texts, numbers, bools or None, in one list.
+    default
+        The choice in use today; the first when left out.
+    when
+        A condition, as for `Float`.
     """
 
     choices: tuple[Any, ...]
@@ -185,11 +190,15 @@ class Categorical:
 class Ordinal:
     """One of `values`, in their order. Models receive the value itself where all are numbers, else the rank.
 
-    values : at least two, numbers in increasing order or texts in the order that is meant.
-    unit, default, when : as for `Float`; without a default the middle value is taken.
-
     A residual compares ranks, so the list itself says which steps are equal: `Ordinal([1, 2, 4, 8])` is
     logarithmic.
+
+    Parameters
+    ----------
+    values
+        At least two, in one list: numbers in increasing order or texts in the order that is meant.
+    unit, default, when
+        As for `Float`; without a default the middle value is taken.
     """
 
     values: tuple[Any, ...]

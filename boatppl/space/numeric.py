@@ -113,15 +113,27 @@ def _scaled(wire: Floats, low: float, high: float, log: bool) -> Floats:
 class Float:
     """A real number between `low` and `high`, both included.
 
-    low, high : the range, in `unit`.
-    log : whether equal ratios, not equal differences, are equal steps; needs low > 0.
-    unit : text for people, such as "MB".
-    default : the value in use today; the middle of the (log) range when left out.
-    when : the condition under which the parameter matters: `{"gc": "g1"}`, `{"gc": ["g1", "zgc"]}` or a
-        function of named parameters, `lambda gc: gc == "g1"`.
+    Parameters
+    ----------
+    low, high
+        The range, in `unit`.
+    log
+        Whether equal ratios, not equal differences, are equal steps; needs low > 0.
+    unit
+        Text for people, such as "MB".
+    default
+        The value in use today; the middle of the (log) range when left out.
+    when
+        The condition under which the parameter matters: `{"gc": "g1"}`, `{"gc": ["g1", "zgc"]}` or a function
+        of named parameters, `lambda gc: gc == "g1"`.
 
-    Raises ValueError or TypeError for a range, a default or a unit that makes no sense.
+    Raises
+    ------
+    ValueError, TypeError
+        For a range, a default or a unit that makes no sense.
 
+    Examples
+    --------
     >>> Float(0.1, 10, log=True).default_value
     1.0
     """

@@ -29,11 +29,19 @@ def _rounded(shares: Floats) -> Floats:
 class Simplex:
     """`n` shares, none negative, that sum to 1; a configuration holds them as a list.
 
-    n : how many shares, at least two.
-    dim : the dim of the model the shares run along, such as "machine".
-    default : the shares in use today; equal shares when left out.
-    when : a condition, as for `Float`.
+    Parameters
+    ----------
+    n
+        How many shares, at least two.
+    dim
+        The dim of the model the shares run along, such as "machine".
+    default
+        The shares in use today; equal shares when left out.
+    when
+        A condition, as for `Float`.
 
+    Notes
+    -----
     The n - 1 coordinates break a stick from the left: what is left of it after piece i is `u_i ** (1 / (n -
     i))` of what was left before (i = 1 ... n - 1), so that uniform coordinates are Dirichlet(1, ..., 1)
     shares (Connor & Mosimann 1969). Telling what is left, not what is taken, keeps full precision where one
