@@ -88,6 +88,14 @@ class Log:
             return replace(known, host=trial.host)
         return replace(known, state=State.RUNNING, measurements={}, finished=None)
 
+    def late(self, trial: Trial) -> Trial:
+        """The trial that keeps what comes late of one that was given up on: the same at every telling."""
+        for known in self.trials:
+            if (known.suggestion or {}).get("late_of") == trial.number:
+                return self.asked(known)
+        kept_for = {"late_of": trial.number}
+        return self.start(trial.configuration, trial.context, origin="told", suggestion=kept_for)
+
     def start(
         self,
         configuration: Mapping[str, Any],

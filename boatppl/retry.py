@@ -31,6 +31,11 @@ def to_retry(trials: Trials, context: Mapping[str, Any]) -> Trial | None:
     return None
 
 
+def given_up(trial: Trial) -> bool:
+    """Whether a trial was ended without its outcome: what it measured all the same may still come."""
+    return trial.state is State.ABORTED or LOST in trial.marks
+
+
 def is_to_blame(trial: Trial, trials: Trials, deaths: int = 1) -> bool:
     """Whether a configuration has lost its process or worker too often, ``deaths`` of them just now."""
     before = sum(LOST in other.marks for other in _alike(trial, trials) if other.number != trial.number)

@@ -4,7 +4,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from numbers import Real
 from typing import Any
 
 from boatppl.evidence import APART, searched
@@ -25,6 +28,7 @@ GivenContext = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
 
 INTERRUPTED = "interrupted"
 ORPHANS = ("retry", "fail")
+RENEWED_EVERY = 60.0  # seconds: how often a living session says so
 ABORTED_RUNNING = 3  # aborted trials of every worker in a row that end a session
 
 
@@ -59,6 +63,7 @@ class Session:
         ruling, began, why = Ruling(self.study, rule), time.monotonic(), None
         if overlap:
             threading.Thread(target=self.study.compile, daemon=True).start()
+        lease = Lease(self.study)
         try:
             while True:
                 resolve_orphans(self.study, self.orphans)
@@ -78,6 +83,7 @@ class Session:
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:
+            lease.end()
             self._abandon()
 
     def confirm(self, n: int) -> None:
@@ -89,6 +95,7 @@ class Session:
         except Exception as error:  # no posterior to say which: what was run is in the log all the same
             logging.getLogger("boatppl").warning("nothing is confirmed: %s: %s", type(error).__name__, error)
             return
+        lease = Lease(self.study)
         try:
             for i in range(n):
                 for configuration in (best, self.study.space.default)[:: 1 if i % 2 else -1]:
@@ -97,6 +104,7 @@ class Session:
         except KeyboardInterrupt:
             return
         finally:
+            lease.end()
             self._abandon()
 
     def repetition(self, configuration: Mapping[str, Any], origin: str) -> Trial:
@@ -185,6 +193,28 @@ class Session:
             self.progress.trial(self.study.fail(trial, "interrupted from the keyboard", State.ABORTED))
 
 
+class Lease:
+    """Says every so often, in a thread of its own, that this process lives: a run may take hours. (A process
+    that is stopped, or hangs without letting another thread on, says nothing more.)"""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self._over = study, threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True)
+        if study.storage.path is not None:
+            self._thread.start()
+
+    def _renew(self) -> None:
+        while not self._over.wait(RENEWED_EVERY):
+            with suppress(StorageError):  # a busy file: the next time, then
+                self.study.renew()
+
+    def end(self) -> None:
+        """Say nothing more."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join(1.0)
+
+
 class Ruling:
     """A stopping rule on its way."""
 
@@ -218,12 +248,14 @@ def given(context: GivenContext) -> Mapping[str, Any] | None:
     return context() if callable(context) else context
 
 
-def resolve_orphans(study: Study, policy: str = "retry") -> list[Trial]:
+def resolve_orphans(study: Study, policy: str = "retry", *, older_than: float | None = None) -> list[Trial]:
     """Finish the trials whose process ended before they did; return them.
 
     :func:`optimize` does so as it goes; call it where trials are asked for and told by processes of your own.
-    A living process keeps its trials, however long they take; of one on another machine nothing is known. A
-    result that comes late all the same is kept, as a trial of its own.
+    Whether a process of this machine lives is seen, so no lease has to run out before its trials are retried,
+    and none can run out under a long run. Of a process on another machine, or in another container, nothing
+    can be seen, and one that hangs lives: those are what ``older_than`` is for. A result that comes late all
+    the same is kept, as a trial of its own.
 
     Parameters
     ----------
@@ -232,6 +264,16 @@ def resolve_orphans(study: Study, policy: str = "retry") -> list[Trial]:
     policy
         ``"retry"``: they are aborted and asked for again, three times at most. ``"fail"``: their
         configuration is to blame.
+    older_than
+        Seconds: also give up the trials of other processes of which nothing was heard for so long. A session
+        of :func:`optimize` says every minute that it lives; a process of your own that asks and tells does
+        so with :meth:`Study.renew`, and with every trial that it asks for: choose it longer than any run
+        takes where it does not. The clocks of machines that share a file should agree.
+
+    Raises
+    ------
+    ModelError
+        For an unknown policy, or an ``older_than`` that a living session could fall short of.
 
     Examples
     --------
@@ -243,14 +285,33 @@ def resolve_orphans(study: Study, policy: str = "retry") -> list[Trial]:
     """
     if policy not in ORPHANS:
         raise ModelError(f"policy= is {expected_one_of(ORPHANS, policy)}.")
+    if older_than is not None and not (isinstance(older_than, Real) and older_than >= 3 * RENEWED_EVERY):
+        raise ModelError(
+            f"older_than= is seconds, at least {3 * RENEWED_EVERY:.0f}: a living session says so every "
+            f"{RENEWED_EVERY:.0f}; got {older_than!r}."
+        )
     found = []
-    for trial in study.trials.running:
-        if is_gone(trial.host):
-            try:
-                found.append(lose(study, trial, "its process ended before it did", 1, fail=policy == "fail"))
-            except StorageError:  # another process was faster, and did it in another way
-                study.log.refresh()
+    for trial, why in _orphans(study, older_than):
+        try:
+            found.append(lose(study, trial, why, 1, fail=policy == "fail"))
+        except StorageError:  # another process was faster, and did it in another way
+            study.log.refresh()
     return found
+
+
+def _orphans(study: Study, older_than: float | None) -> list[tuple[Trial, str]]:
+    """Return the running trials whose process has ended, or was not heard of for so many seconds, and why."""
+    running = study.trials.running
+    found = [(trial, "its process ended before it did") for trial in running if is_gone(trial.host)]
+    if older_than is None:
+        return found
+    leases, since = study.storage.leases(study.name), datetime.now(UTC) - timedelta(seconds=older_than)
+    heard: dict[str | None, datetime] = {}  # of asking, too
+    for trial in study.trials:
+        known = leases.get(trial.host or "", trial.started)
+        heard[trial.host] = max(known, trial.started, heard.get(trial.host, trial.started))
+    silent = [t for t in running if t.host != identity() and not is_gone(t.host) and heard[t.host] < since]
+    return [*found, *((t, f"nothing was heard of its process for {older_than:g} s") for t in silent)]
 
 
 def lose(study: Study, trial: Trial, reason: str, deaths: int, *, fail: bool = False) -> Trial:

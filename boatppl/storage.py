@@ -32,7 +32,7 @@ from boatppl.words import listed
 __all__ = ["SessionRecord", "Storage", "StorageError", "StudyRecord", "Taken", "open_storage"]
 
 APPLICATION_ID = 0x424F4154  # "BOAT" in SQLite's header, so that `file` and other programs can tell
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_SECONDS = 60.0  # how long to wait for another process's transaction; each takes milliseconds
 FROM_BACKUP = "Take the file from a backup, or start a study of another name."
 
@@ -103,7 +103,17 @@ CREATE TABLE outputs (
 LIMITS = """
 ALTER TABLE trials ADD COLUMN timeout TEXT;
 """
-MIGRATIONS = {1: SESSIONS, 2: OUTPUTS, 3: LIMITS}  # version -> what makes the next one of it
+# What came with version 5: when each process last said that it lives, for those who cannot see it.
+LEASES = """
+CREATE TABLE leases (
+    study TEXT NOT NULL REFERENCES studies (name),
+    host TEXT NOT NULL,
+    renewed TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (study, host)
+) STRICT;
+"""
+MIGRATIONS = {1: SESSIONS, 2: OUTPUTS, 3: LIMITS, 4: LEASES}  # version -> what makes the next one of it
 NETWORK = (
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs",
     "fuse.glusterfs",
@@ -113,6 +123,13 @@ COLUMNS = (
     "configuration", "context", "state", "measurements", "reason", "origin", "suggestion", "seed", "started",
     "finished", "host", "marks",
 )  # fmt: skip
+
+
+# Held in every transaction and while this process forks: a child that inherits SQLite in the middle of a
+# transaction of another thread may wait for ever for a lock that nobody holds.
+_WHOLE = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_WHOLE.acquire, after_in_parent=_WHOLE.release, after_in_child=_WHOLE.release)
 
 
 class StorageError(RuntimeError):
@@ -413,6 +430,28 @@ class Storage:
             rows = connection.execute("SELECT * FROM trials WHERE study = ?", (study,)).fetchall()
         return Trials(self._from_row(row) for row in rows)
 
+    def renew(self, study: str, host: str) -> None:
+        """Note that a process (:func:`boatppl.processes.identity`) lives now."""
+        values = (study, host, datetime.now(UTC).isoformat())
+        with self._transaction("write") as connection:
+            self._study(connection, study)
+            connection.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (*values, _digest(*values))
+            )
+
+    def leases(self, study: str) -> dict[str, datetime]:
+        """Return when each process that shares a study last said that it lives (UTC)."""
+        with self._transaction("read") as connection:
+            self._study(connection, study)
+            rows = connection.execute("SELECT * FROM leases WHERE study = ?", (study,)).fetchall()
+        for row in rows:
+            if row["digest"] != _digest(*tuple(row)[:-1]):
+                raise StorageError(
+                    f"{self._where}: the lease of {row['host']!r} in study {study!r} is damaged (its digest "
+                    f"does not fit). {FROM_BACKUP}"
+                )
+        return {row["host"]: datetime.fromisoformat(row["renewed"]) for row in rows}
+
     def keep_output(self, study: str, number: int, output: str) -> None:
         """Keep what the program of a trial said."""
         values = (study, number, output.encode(errors="replace").decode())
@@ -454,7 +493,7 @@ class Storage:
         if not self._close.alive:
             raise StorageError(f"{self._where} is closed. Open it again with open_storage.")
         verb = "be read" if purpose == "read" else "be written to"
-        with self._lock, _sentences(self.path, verb):
+        with _WHOLE, self._lock, _sentences(self.path, verb):
             self._connection.execute("BEGIN" if purpose == "read" else "BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -555,7 +594,7 @@ def _connect(address: str, **options: Any) -> sqlite3.Connection:
 
 def _lay_out(connection: sqlite3.Connection) -> None:
     marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-    connection.executescript(f"{marks} {SCHEMA} {SESSIONS} {OUTPUTS} {LIMITS}")
+    connection.executescript(marks + SCHEMA + "".join(MIGRATIONS.values()))
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

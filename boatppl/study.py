@@ -22,13 +22,14 @@ from boatppl.log import Log
 from boatppl.node import Node
 from boatppl.policy import Policy
 from boatppl.predict import intervention, predictive
-from boatppl.processes import check_seconds
+from boatppl.processes import check_seconds, identity
 from boatppl.propagate import Posterior
 from boatppl.recommend import Recommendation, recommend
 from boatppl.regret import prospect
+from boatppl.retry import LOST, given_up
 from boatppl.rivals import Rivals, check_goal, rivals_of
 from boatppl.space import Space
-from boatppl.storage import Storage, Taken, open_storage
+from boatppl.storage import Storage, StorageError, Taken, open_storage
 from boatppl.suggest import ACQUISITIONS, Goal
 from boatppl.table import unused_rows
 from boatppl.trial import MeasurementError, State, Trial, Trials
@@ -204,15 +205,28 @@ class Study:
             if not self.space.feasible_configuration(configuration):
                 marks = [*marks, INFEASIBLE]
             trial = self.start(configuration, "told", None, self.space.validate_context(context))
-        trial = self.log.asked(trial)
-        if self.trials[trial.number].state is State.ABORTED:  # given up on too early: a late result is kept
-            trial = self.start(trial.configuration, "told", None, trial.context)
-            marks = [*marks, "late"]
+        trial = asked = self.log.asked(trial)
+        if given_up(self.trials[trial.number]):  # too early: a late result is kept
+            trial, marks = self.log.late(trial), [*marks, "late"]
         there = set(self.model.nodes) <= set(values)
         state = State.COMPLETE if there else State.PARTIAL
         if context is not None:  # what the world was while it ran, measured with the run
             context = self.space.validate_context({**trial.context, **context})
-        return self.log.finish(trial.finish(state, values, context=context, marks=marks))
+        try:
+            return self.log.finish(trial.finish(state, values, context=context, marks=marks))
+        except StorageError:
+            self.log.refresh()
+            if trial is not asked or not given_up(self.trials[trial.number]):
+                raise
+            return self.tell(trial, values, context=context, marks=marks)  # given up on a moment ago
+
+    def renew(self) -> None:
+        """Say that this process lives and still runs the trials that it asked for.
+
+        Sessions of :func:`boatppl.optimize` do so as they go. It is for processes of your own that ask and
+        tell, where others call :func:`boatppl.resolve_orphans` with ``older_than=``.
+        """
+        self.storage.renew(self.name, identity())
 
     def fail(
         self,
@@ -232,6 +246,8 @@ class Study:
         if timeout is not None and state is not State.TIMED_OUT:
             raise ModelError(f"timeout= is of a trial that its time limit ended; got it with state {state}.")
         asked = self.log.asked(trial)
+        if LOST in self.trials[trial.number].marks:
+            return self.trials[trial.number]  # given up on before; that it failed, its retry will show
         return self.log.finish(asked.finish(state, {}, reason=reason, marks=marks, timeout=timeout))
 
     # -- what is known

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 
 import pytest
@@ -389,11 +390,12 @@ def test_ctrl_c_between_the_store_and_the_worker_leaves_no_trial_running(monkeyp
 # -- orphans: trials whose process is gone
 
 
-def pretend_ended(storage, number, *, host=None):
-    """Write into the store that the trial was asked for by a process that has ended."""
+def pretend_ended(storage, number, *, host=None, ago=0.0):
+    """Write into the store that the trial was asked for, so many seconds ago, by a process that has ended."""
     machine, _, place = identity().rpartition(" ")
     host = host or f"{machine} {place.partition('.')[0]}.1"  # our number, but it started long ago
     trial = storage.trials("study")[number]
+    trial = replace(trial, started=trial.started - timedelta(seconds=ago))
     with storage._transaction("write") as connection:
         connection.execute("DELETE FROM trials WHERE number = ?", (number,))
         values = _row("study", replace(trial, host=host))
@@ -441,6 +443,76 @@ def test_trials_of_living_processes_and_other_machines_are_left_alone_and_counte
     assert states(result) == ["running"] + ["complete"] * 3
     study.tell(elsewhere, loss(elsewhere.configuration))
     assert study.n_counted == 4
+
+
+def test_what_is_not_heard_of_for_too_long_is_given_up_and_a_late_result_is_kept(tmp_path):
+    path = tmp_path / "study.db"
+    study = boat.Study(SPACE, minimize="loss", storage=path, random_seed=1)
+    trials = study.ask(3)
+    with open_storage(path) as storage:
+        pretend_ended(storage, 0, host="elsewhere 7.1", ago=4000)
+        pretend_ended(storage, 1, host="elsewhere 8.1", ago=4000)
+        storage.renew("study", "elsewhere 8.1")  # it runs for long, and says that it lives
+        pretend_ended(storage, 2, host=identity(), ago=4000)  # as this process does
+    study.log.read()
+    assert resolve_orphans(study) == []
+    assert resolve_orphans(study, older_than=5000) == []
+    [found] = resolve_orphans(study, older_than=3600)
+    assert (found.number, found.state, found.marks) == (0, boat.State.ABORTED, (LOST,))
+    assert found.reason == "nothing was heard of its process for 3600 s"
+    again = study.ask()
+    assert again.suggestion["retry_of"] == 0
+    for _ in range(2):
+        late = study.tell(trials[0], loss(trials[0].configuration))
+        assert (late.number, late.marks) == (4, ("late",))
+    with pytest.raises(boat.StorageError, match="A finished trial never changes"):
+        study.tell(trials[0], 17.0)
+    assert study.fail(trials[0], "it crashed").state is boat.State.ABORTED  # its retry will show that
+    for wrong in (60, "1h"):
+        with pytest.raises(boat.ModelError, match="older_than= is seconds, at least 180: a living session"):
+            resolve_orphans(study, older_than=wrong)
+    with study.storage._transaction("write") as connection:
+        connection.execute("UPDATE leases SET renewed = '2000-01-01T00:00:00+00:00'")
+    with pytest.raises(boat.StorageError, match=r"the lease of 'elsewhere 8.1' in study 'study' is damaged"):
+        resolve_orphans(study, older_than=3600)
+
+
+@pytest.mark.parametrize("policy", ["retry", "fail"])
+def test_a_result_that_crosses_with_giving_it_up_is_kept(tmp_path, monkeypatch, policy):
+    path = tmp_path / "study.db"
+    study = boat.Study(SPACE, minimize="loss", storage=path, random_seed=1)
+    trial, finish = study.ask(), study.log.finish
+
+    def a_moment_later(done):
+        monkeypatch.undo()
+        with open_storage(path) as storage:
+            pretend_ended(storage, trial.number)
+        assert resolve_orphans(boat.Study(SPACE, minimize="loss", storage=path), policy)
+        return finish(done)
+
+    monkeypatch.setattr(study.log, "finish", a_moment_later)
+    told = study.tell(trial, 2.0)
+    assert (told.number, told.measurements, told.marks) == (1, {"loss": 2.0}, ("late",))
+    assert study.trials[0].marks == (LOST,)
+
+
+def test_a_session_says_that_it_lives_while_it_runs(tmp_path, monkeypatch):
+    path, heard = tmp_path / "study.db", []
+    monkeypatch.setattr("boatppl.session.RENEWED_EVERY", 0.02)
+
+    def run(configuration):
+        with open_storage(path) as storage:
+            deadline = time.monotonic() + 20
+            while len(set(heard)) < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+                heard.extend(storage.leases("study").items())
+        return loss(configuration)
+
+    boat.optimize(run, SPACE, n_trials=1, storage=path, **QUIET)
+    assert {host for host, _ in heard} == {identity()}
+    assert len(set(heard)) == 3
+    assert abs(datetime.now(UTC) - heard[-1][1]) < timedelta(seconds=20)
+    assert not [thread for thread in threading.enumerate() if "_renew" in thread.name]
 
 
 # -- cut short

@@ -729,3 +729,24 @@ def test_a_bent_session_is_named(path):
         connection.commit()
     with open_storage(path) as storage, pytest.raises(StorageError, match="session 0 of study 's'"):
         storage.sessions("s")
+
+
+def test_a_fork_waits_until_no_transaction_runs(path):
+    begun, done = threading.Event(), []
+
+    def write(storage):
+        with storage._transaction("write"):
+            begun.set()
+            time.sleep(0.1)
+            done.append(True)
+
+    with open_storage(path) as storage:
+        thread = threading.Thread(target=write, args=(storage,))
+        thread.start()
+        begun.wait(10)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if done else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        thread.join()
+        assert storage.studies() == []
