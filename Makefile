@@ -23,7 +23,7 @@ help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 test: lint  ## lint, types and the whole test suite with coverage (LIVE and nightly tests apart)
-	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --durations=15
+	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --durations=15
 
 nightly: $(INSTALLED)  ## what takes hours: the long tests, then the suite of wrong models
 	$(THREADS) $(BIN)/python -m pytest -m nightly --durations=15

@@ -95,6 +95,8 @@ def optimize(
     n_workers
         How many trials run at a time; the executor's number of workers where it is not said. Without an
         executor, threads of our own: right for a Command, and for callables with ``timeout`` or ``isolate``.
+        Several on this machine share it with each other and with the choice of the next one: where a trial
+        is to have it for itself, leave it at one.
     resources
         Of a Dask cluster's workers, what one trial takes: ``{"machine": 1}``.
     orphans
@@ -107,7 +109,7 @@ def optimize(
         Run the default again after every so many trials, as a control for drift; 0 for never.
     overlap
         Let compilation run beside the first trials: right where trials are measured on another machine, and
-        always so with Dask.
+        always so with Dask. Otherwise nothing compiles or samples beside a trial that runs alone.
     callbacks
         Called with the study and each finished trial.
     progress
