@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class BlockDensity:
         latent += [data.logexcess for data in inputs.values() if data.logexcess is not None]
         unknowns = [*values.values(), *latent]
         slopes = pytensor.grad(total, unknowns, disconnected_inputs="ignore", return_disconnected="zero")
-        gradient = pt.concatenate([pt.zeros(0), *(slope.ravel() for slope in slopes)])
+        gradient = _joined(slopes)
         data = [argument for node in block.nodes for argument in inputs[node.name].flat()]
         options = {"mode": "NUMBA", "on_unused_input": "ignore", "trust_input": True}
         self.function = pytensor.function([head, *latent, *data], [total, gradient], **options)
@@ -286,6 +287,17 @@ def _arguments(table: Table) -> list[np.ndarray]:
 def _expressions(node: NodeGraph) -> tuple[TensorVariable, ...]:
     """A node's symbolic mean and noise of one row, and its residual's amplitude and lengthscales."""
     return (node.mean, node.noise, *((node.amplitude, node.lengthscale) if node.inputs else ()))
+
+
+def _joined(parts: Sequence[TensorVariable]) -> TensorVariable:
+    """Return parts of any shape one after the other.
+
+    Scalars are stacked, not raveled first: as vectors of length 1 they would be compiled as loops, each for
+    half a second.
+    """
+    runs = [list(run) for _, run in groupby(parts, key=lambda part: bool(part.ndim == 0))]
+    vectors = [pt.stack(run) if run[0].ndim == 0 else pt.concatenate([p.ravel() for p in run]) for run in runs]
+    return pt.concatenate(vectors) if vectors else pt.zeros(0)
 
 
 def _shared_names(block: Block) -> list[str]:
