@@ -295,8 +295,9 @@ def _joined(parts: Sequence[TensorVariable]) -> TensorVariable:
     Scalars are stacked, not raveled first: as vectors of length 1 they would be compiled as loops, each for
     half a second.
     """
-    runs = [list(run) for _, run in groupby(parts, key=lambda part: bool(part.ndim == 0))]
-    vectors = [pt.stack(run) if run[0].ndim == 0 else pt.concatenate([p.ravel() for p in run]) for run in runs]
+    vectors = []
+    for scalar, run in groupby(parts, key=lambda part: bool(part.ndim == 0)):
+        vectors += [pt.stack(list(run))] if scalar else [part.ravel() for part in run]
     return pt.concatenate(vectors) if vectors else pt.zeros(0)
 
 
