@@ -296,8 +296,9 @@ def _joined(parts: Sequence[TensorVariable]) -> TensorVariable:
     half a second.
     """
     vectors = []
-    for scalar, run in groupby(parts, key=lambda part: bool(part.ndim == 0)):
-        vectors += [pt.stack(list(run))] if scalar else [part.ravel() for part in run]
+    for scalar, together in groupby(parts, key=lambda part: bool(part.ndim == 0)):
+        run = list(together)
+        vectors += [pt.stack(run)] if scalar else [part.ravel() for part in run]
     return pt.concatenate(vectors) if vectors else pt.zeros(0)
 
 
