@@ -121,6 +121,7 @@ def _row(model: DAG, name: str) -> Row:
         text = details.pop(0).removeprefix(f"{name} ")
     if isinstance(part, Derived):
         process = "derived"
+        details += [f"{part.transform} scale"] if part.transform else []
     elif isinstance(part, Shared):
         process = f"shared by {listed(user for user in model.parts if name in model.parts[user].wires)}"
     else:

@@ -70,6 +70,8 @@ def _part(part: Node | Derived | Shared) -> Description:
             "residual": None if part.standardised else _residual(part.residual),
         }
         found |= {"censored": True} if part.censored else {}  # older studies never heard of it
+    if isinstance(part, Derived) and part.transform is not None:  # nor of this
+        found |= {"transform": part.transform}
     return found
 
 
@@ -151,6 +153,6 @@ def _of_part(who: str, old: Description, new: Description) -> Iterator[str]:
         yield f"{who} was {formulas[0]} and is {formulas[1]}"
     elif any(old[key] != new[key] for key in ("function", "arguments")):
         yield f"{who} has changed"
-    for option in new:
-        if option not in ("formula", "function", "arguments") and old.get(option) != new[option]:
-            yield f"{option}= of {who} was {old.get(option)} and is {new[option]}"
+    for option in {**new, **old}:
+        if option not in ("formula", "function", "arguments") and old.get(option) != new.get(option):
+            yield f"{option}= of {who} was {old.get(option)} and is {new.get(option)}"

@@ -35,12 +35,14 @@ FINITE = 0.99  # of the prior draws of a parametric part must have a value
 
 @dataclass(frozen=True)
 class ResidualInput:
-    """One input of a residual; ``center`` and ``width`` scale a node or data column to about [0, 1]."""
+    """One input of a residual; ``center`` and ``width`` scale a node, derived or data column to about [0, 1],
+    a derived one's after its ``transform``."""
 
     name: str
     kind: str
     center: float = 0.0
     width: float = 1.0
+    transform: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,14 +258,27 @@ class DAG(Structure):
         )
 
     def _residual_input(self, name: str, values: Mapping[str, np.ndarray]) -> ResidualInput:
-        """Return an input with the scaling that takes a node or data column to about [0, 1]."""
+        """Return an input with the scaling that takes its column to about [0, 1].
+
+        A node and a derived quantity are scaled by what the priors make of them over a fixed design: the same
+        whatever is measured.
+        """
         source, part = self.sources[name], self.parts.get(name)
         if source.value is not None:
             return ResidualInput(name, "data", float(source.value.min()), float(np.ptp(source.value)) or 1.0)
-        if not isinstance(part, Node):
+        if not isinstance(part, Node | Derived):
             return ResidualInput(name, source.kind)
-        if part.standardised:  # two standard deviations to either side
+        if isinstance(part, Node) and part.standardised:  # two standard deviations to either side
             return ResidualInput(name, "node", -2.0, 4.0)
         transformed = Transform(part.transform).forward(values[name])
-        low, high = np.quantile(transformed[np.isfinite(transformed)], [0.05, 0.95])
-        return ResidualInput(name, "node", float(low), float(high - low) or 1.0)
+        finite = transformed[np.isfinite(transformed)]
+        if isinstance(part, Derived) and len(finite) < FINITE * transformed.size:
+            raise ModelError(
+                f"{part!r} is the input of a residual, but is not finite on "
+                f"{1 - len(finite) / transformed.size:.0%} of prior draws over the space"
+                + (f" with transform={part.transform!r}" if part.transform else "")
+                + f"; it must be {Transform(part.transform).domain}."
+            )
+        low, high = np.quantile(finite, [0.05, 0.95])
+        width = float(high - low) or float(np.ptp(finite)) or 1.0
+        return ResidualInput(name, source.kind, float(low), width, part.transform)

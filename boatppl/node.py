@@ -75,6 +75,7 @@ class Derived:
     unit: str | None = None
     over: tuple[str, ...] = ()
     dims: tuple[str, ...] = ()
+    transform: str | None = None
 
     @property
     def wires(self) -> tuple[str, ...]:
@@ -194,11 +195,13 @@ def derived(
     unit: str | None = None,
     over: str | Sequence[str] = (),
     dims: str | Sequence[str] = (),
+    transform: str | None = None,
 ) -> Any:
     """Declare a derived quantity: a deterministic function of what is known or measured, without unknowns.
 
     ``over=`` writes it for one element of the dims; ``dims=`` names the dims of a vector that the function
-    returns.
+    returns. ``transform=`` is the scale (as a node's) on which a residual that has it as an input compares
+    it: ``"log"`` where twice as much counts the same everywhere.
 
     Examples
     --------
@@ -212,7 +215,9 @@ def derived(
     def declare(function: Callable[..., Any]) -> Derived:
         name, arguments = _signature(function, "derived")
         _check_unit(unit, name)
-        return Derived(name, function, arguments, unit, _dims(over, name), _dims(dims, name))
+        if transform not in KINDS:
+            raise ModelError(f"transform= of derived {name!r} is {expected_one_of(KINDS, transform)}.")
+        return Derived(name, function, arguments, unit, _dims(over, name), _dims(dims, name), transform)
 
     return declare if function is None else declare(function)
 

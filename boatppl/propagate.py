@@ -24,7 +24,7 @@ from boatppl.graph import DAG, NodeGraph
 from boatppl.infer import BlockPosterior
 from boatppl.priors import draw_prior
 from boatppl.rows import Rows, arrive, assemble, every_row, scatter
-from boatppl.table import Table, measured, residual_features, tables
+from boatppl.table import Table, input_transform, measured, residual_features, tables
 from boatppl.transform import Transform
 from boatppl.wiring import Key
 
@@ -433,11 +433,11 @@ class _Gradient:
             remaining = tuple(dim for dim in source.dims if dim not in over)
             if item.kind == "parameter":
                 self._feature(item.name, part.sum(axis=0), source.dims, remaining, step.rows)
-            elif item.kind == "node":
+            elif item.kind in ("node", "derived"):
                 shape = (*part.shape[:2], *(self.model.sizes[dim] for dim in remaining))
                 key = Key(item.name, remaining)
                 value = arrive(self.forward.values, [key], self.model.sources, step.rows)[key]
-                slope = self.posterior.transforms[item.name].slope(value)
+                slope = input_transform(item, self.posterior.transforms).slope(value)
                 self._add(key, part.reshape(shape) / item.width * slope, step.rows)
 
     def _feature(

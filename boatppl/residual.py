@@ -20,8 +20,9 @@ class GP:
     Parameters
     ----------
     inputs
-        Names of parameters, contexts, nodes or data. By default the arguments of the node's function, where a
-        derived quantity stands for what it is computed from.
+        Names of parameters, contexts, nodes, derived quantities or data. By default the arguments of the
+        node's function, where a derived quantity stands for what it is computed from. Naming one says that
+        the error depends on those only through it, which is fewer dimensions to learn.
     kernel
         ``"matern52"``, ``"matern32"`` or ``"expquad"``.
     lengthscale, amplitude

@@ -111,18 +111,27 @@ class Structure:
                 f"the residual of {node!r} has the input {name!r}, which is not in this model."
                 f"{nearest(name, self.sources)} Known: {listed(self.sources)}."
             )
-        if source.kind in ("derived", "shared"):
+        if source.kind == "shared":
             raise ModelError(
-                f"the residual of {node!r} has the input {name!r}, which is {source.kind}: inputs are "
-                f"parameters, contexts, nodes and data. Name what {name!r} is computed from: "
-                f"{listed(self.origins([name]))}."
+                f"the residual of {node!r} has the input {name!r}, which is shared, and so unknown: inputs "
+                "are parameters, contexts, nodes, derived quantities and data. Name what it is computed "
+                f"from: {listed(self.origins([name])) or 'nothing, so leave it out'}."
             )
         if name == node.name:
             raise ModelError(f"the residual of {node!r} has itself as an input: take {name!r} out.")
-        if source.kind == "data" and not set(source.dims) & set(node.over):
+        origins = self.origins([name])
+        if all(self.sources[o].kind == "data" for o in origins) and not self._varies(name, node.over):
             raise ModelError(
-                f"the residual of {node!r} has the data {name!r} as an input, which is the same in every "
-                f"row: an input varies between configurations, or along a dim of over=. Take {name!r} out."
+                f"the residual of {node!r} has the {source.kind} {name!r} as an input, which is the same in "
+                f"every row: an input varies between configurations, or along a dim of over=. Take {name!r} "
+                "out."
+            )
+        blank = [o for o in origins if isinstance(part := self.parts.get(o), Node) and part.standardised]
+        if source.kind == "derived" and blank:
+            raise ModelError(
+                f"the residual of {node!r} has the derived {name!r} as an input, which is computed from the "
+                f"generic {blank[0]!r}: nothing is known of its scale before it is measured. Name "
+                f"{blank[0]!r} itself."
             )
 
     def residual_inputs(self, node: Node) -> tuple[str, ...]:
@@ -144,7 +153,10 @@ class Structure:
         source = self.sources[name]
         if source.kind == "parameter":
             return name in self.space.slices  # fixed parameters have no coordinate
-        return source.kind != "data" or bool(set(source.dims) & set(over))
+        if source.kind not in ("data", "derived") or set(source.dims) & set(over):
+            return True
+        origins = self.origins([name]) if source.kind == "derived" else ()
+        return any(self._varies(origin, ()) for origin in origins)
 
     def origins(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return names, with what derived and shared ones are computed from in their place."""

@@ -199,12 +199,15 @@ def _of_quantity(
     transforms: Mapping[str, Transform],
     rows: Rows,
 ) -> np.ndarray:
-    """Return a node's or data's columns ``(draw or 1, row, column)``: transformed, by its frozen scale."""
+    """Return a quantity's columns ``(draw or 1, row, column)``: transformed, by its frozen scale."""
     [value] = arrive(values, [_key(model, node, item.name)], model.sources, rows).values()
-    if item.kind == "node":
-        value = transforms[item.name].forward(value)
-    scaled = (value - item.center) / item.width
+    scaled = (input_transform(item, transforms).forward(value) - item.center) / item.width
     return scaled.reshape(*scaled.shape[:2], int(np.prod(scaled.shape[2:])))
+
+
+def input_transform(item: ResidualInput, transforms: Mapping[str, Transform]) -> Transform:
+    """Return the scale on which a residual compares a node, a derived quantity or data."""
+    return transforms[item.name] if item.kind == "node" else Transform(item.transform)
 
 
 def _key(model: DAG, node: NodeGraph, name: str) -> Key:
@@ -321,7 +324,10 @@ def _causes(
                     missing.setdefault(origin, ~_finite(data.values[origin][0])[rows.configuration])
         if kind == "derived":
             [value] = arrive(data.values, [_key(model, node, name)], model.sources, rows).values()
+            compared = [Transform(item.transform) for item in node.inputs if item.name == name]
             broken[name] = ~_finite(value[0])
+            for transform in compared:
+                broken[name] |= ~_finite(transform.forward(value[0]))
     return missing, broken
 
 

@@ -204,27 +204,60 @@ def test_a_model_that_is_given_the_wrong_way_round_is_named():
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        (
-            ["eden_mb"],
-            r"has the input 'eden_mb', which is derived.*computed from: young_mb and survivor_ratio",
-        ),
         (["yung_mb"], r"has the input 'yung_mb', which is not in this model. Did you mean 'young_mb'"),
         (["rate"], r"has itself as an input"),
-        (["shape"], r"has the input 'shape', which is shared"),
+        (["shape"], r"has the input 'shape', which is shared.*computed from: young_mb"),
         (["cores"], r"has the data 'cores' as an input, which is the same in every row"),
+        (["all_cores"], r"has the derived 'all_cores' as an input, which is the same in every row"),
+        (["share"], r"derived share\(full\) is the input of a residual.*not finite.*'logit'; it must be bet"),
+        (["late"], r"has a circle: (rate -> late -> rate|late -> rate -> late)"),
+        (["whole"], r"has the derived 'whole' as an input.*the generic 'blank'.*Name 'blank' itself"),
     ],
 )
 def test_residual_inputs_are_checked(inputs, sentence):
     @boat.shared
-    def shape():
-        return pm.Normal("shape", 0, 1)
+    def shape(young_mb):
+        return pm.Normal("shape", 0, 1) * young_mb
 
     @boat.node(residual=boat.GP(inputs=inputs))
     def rate(eden_mb, shape):
         return shape * eden_mb
 
+    parts = [
+        *(eden_mb, rate, shape, boat.generic("blank", ["tenuring"])),
+        make(lambda cores: cores.sum(), boat.derived, "all_cores"),
+        make(lambda tenuring: tenuring / 15, boat.derived(transform="logit"), "full"),
+        make(lambda full: full, boat.derived(transform="logit"), "share"),
+        make(lambda rate: rate, boat.derived, "late"),
+        make(lambda blank: blank, boat.derived, "whole"),
+    ]
     with pytest.raises(boat.ModelError, match=sentence):
-        boat.DAGModel(SPACE, [eden_mb, rate, shape], data={"cores": ("machine", [1, 2])})
+        boat.DAGModel(SPACE, parts, data={"cores": ("machine", [1, 2])})
+
+
+def test_a_residual_may_be_over_a_derived_quantity():
+    """Scaled over the space and the priors, on the derived quantity's own scale; left out where it is
+    fixed."""
+    known = boat.derived(transform="log")(eden_mb.function)
+    node = boat.node(transform="log", residual=boat.GP(inputs=["eden_mb", "tenuring"]))(gc_rate.function)
+    dag = boat.DAGModel(SPACE, [known, node])
+    assert dag.inputs_of("gc_rate") == ("eden_mb", "tenuring")
+    assert "  eden_mb -.-> gc_rate" not in dag.to_mermaid().splitlines()  # it is wired there anyway
+    item = dag.nodes["gc_rate"].inputs[0]
+    every = np.log(dag.evaluate_derived("eden_mb", dag.inputs(SPACE.sample(4096, 1), {"load": 2e3})))
+    within = (every - item.center) / item.width
+    np.testing.assert_allclose(np.quantile(within, [0.05, 0.95]), [0, 1], atol=0.2)
+    fixed = boat.DAGModel(SPACE.fix(young_mb=8, survivor_ratio=4), [known, node])
+    assert fixed.inputs_of("gc_rate") == ("tenuring",)
+    with pytest.raises(
+        boat.ModelError, match=r"transform= of derived 'eden_mb' is one of .*got 'lg'.* 'log'"
+    ):
+        boat.derived(transform="lg")(eden_mb.function)
+
+
+def test_a_derived_input_alone_is_drawn_dotted():
+    node = boat.node(residual=boat.GP(inputs=["eden_mb"]))(make(lambda load: load, lambda f: f, "late"))
+    assert "  eden_mb -.-> late" in boat.DAGModel(SPACE, [eden_mb, node]).to_mermaid().splitlines()
 
 
 def test_a_circle_through_a_residual_is_a_circle():

@@ -81,7 +81,7 @@ def robust_linear(k):
     return pm.Normal("level", 0, 3) * k
 
 
-@boat.node(transform="log", residual=boat.GP(["plain", "robust"]))
+@boat.node(transform="log", residual=boat.GP(["plain", "robust", "eden"]))
 def child(plain, robust):
     return pm.LogNormal("base", 0, 1) + pt.sqrt(plain) * robust
 

@@ -319,6 +319,24 @@ def test_an_elements_share_and_its_features_are_residual_inputs():
     np.testing.assert_allclose(Z[0], expected, atol=1e-9)
 
 
+def test_an_elements_derived_quantity_is_a_residual_input():
+    """One element's where the node is written over the dim, elsewhere a column for each element."""
+
+    @boat.derived(dims="machine")
+    def samples(share, batch):
+        return share * batch
+
+    each = boat.node(over="machine", residual=boat.GP(inputs=["samples"]))(compute_time.function)
+    whole = boat.node(residual=boat.GP(inputs=["samples"]))(lambda_named(lambda batch: batch))
+    dag = distributed(samples, each, whole)
+    data = measured(dag, trials({"compute_time": np.ones(3), "user": 1.0}, {"user": 2.0}))
+    by_node, item = tables(dag, data), dag.nodes["user"].inputs[0]
+    expected = (np.array(SHARES) * [[4.0], [16.0]] - item.center) / item.width
+    np.testing.assert_allclose(by_node["compute_time"].Z, expected[0][:, None], rtol=1e-9)
+    np.testing.assert_allclose(by_node["user"].Z, expected, rtol=1e-9)
+    np.testing.assert_array_equal(by_node["user"].groups, [0, 0, 0])
+
+
 def test_a_missing_element_drops_only_its_row():
     dag = distributed(compute_time, slowest, step)
     first = {"compute_time": np.array([1.0, np.nan, 3.0]), "step": 3.0}

@@ -13,7 +13,7 @@ from boatppl.fit import Inference
 from boatppl.gp.inducing import EXACT_ROWS
 from boatppl.infer import Chains
 from boatppl.predict import REPLICATES, predictive
-from boatppl.propagate import needed
+from boatppl.propagate import needed, prior
 from boatppl.suggest import Goal, Improvement
 from boatppl.table import measured
 
@@ -29,9 +29,14 @@ SPACE = boat.Space(
 CONTEXT = {"load": 50.0}
 
 
-@boat.derived
+@boat.derived(transform="log")
 def eden(x, z):
     return x * (0.2 + z)
+
+
+@boat.derived(dims="machine")
+def work(share, x):
+    return share * x
 
 
 @boat.node(transform="log")
@@ -54,7 +59,7 @@ def pause(overhead, x, kind):
     return overhead + pt.switch(pt.eq(kind, kind.codes["b"]), 2.0, 1.0) * x
 
 
-@boat.node(over="machine", transform="sqrt", residual=boat.GP(["share", "cores", "rate"]))
+@boat.node(over="machine", transform="sqrt", residual=boat.GP(["work", "cores", "rate"]))
 def took(share, cores, speed, rate, overhead):
     return overhead + (0.1 + share) * rate / (speed * cores)
 
@@ -68,7 +73,7 @@ def rising(rate):
     return 0.05 + pm.HalfNormal("per_rate", 0.1) * pt.log1p(rate)
 
 
-@boat.node(transform="log", noise=rising, residual=boat.GP(["rate", "took", "share"]))
+@boat.node(transform="log", noise=rising, residual=boat.GP(["eden", "took", "share", "slowest"]))
 def total(rate, pause, slowest):
     return pm.LogNormal("floor", 0, 0.5) + 0.3 * pause * pt.log1p(rate) + slowest
 
@@ -85,7 +90,7 @@ def gain(cost):
 
 MODEL = boat.DAGModel(
     SPACE,
-    [eden, rate, overhead, speed, pause, took, slowest, total, cost, gain],
+    [eden, work, rate, overhead, speed, pause, took, slowest, total, cost, gain],
     coords={"machine": ["a", "b", "c"]},
     data={"cores": ("machine", CORES)},
 )
@@ -133,7 +138,8 @@ def assert_close(found, expected, tolerance):
 
 def test_what_is_needed_comes_in_order():
     assert needed(MODEL, "rate") == ["eden", "rate"]
-    assert needed(MODEL, "gain") == ["eden", "rate", "pause", "took", "slowest", "total", "cost", "gain"]
+    before = ["eden", "work", "rate", "pause", "took", "slowest", "total"]
+    assert needed(MODEL, "gain") == [*before, "cost", "gain"]
 
 
 @pytest.mark.parametrize("target", ["rate", "total", "cost"])
@@ -204,6 +210,24 @@ def test_realised_values_have_the_conditional_moments(posterior):
     np.testing.assert_allclose(samples.var(axis=0).mean(), variance.mean(), rtol=0.1)
 
 
+def test_a_residual_over_a_derived_quantity_knows_every_configuration_that_has_it():
+    """Once sampled where eden is 2 and 6, it is certain wherever eden is that; not so over x and z."""
+    log_eden = boat.node(transform="log", residual=boat.GP(inputs=["eden"]))(rate.function)
+    sampled = [{"x": 4.0, "z": 0.3}, {"x": 8.0, "z": 0.55}, {"x": 5.0, "z": 0.9}]
+    others = [{"x": 2.5, "z": 0.6}, {"x": 6.0, "z": 0.8}, {"x": 9.0, "z": 0.75}]
+    rows = [SPACE.encode([SPACE.default | point for point in points]) for points in (sampled, others)]
+    sds = []
+    for node in (log_eden, rate):
+        before = prior(boat.DAGModel(SPACE, [eden, node]), 20, 1)
+        values, after = before.realise(rows[0], "rate", before.luck(1), 2, CONTEXT)
+        mean, variance = after.propagate(rows[1], "rate", before.luck(1), CONTEXT).objective()
+        sds.append(np.sqrt(variance))
+        if node is log_eden:
+            np.testing.assert_allclose(mean[:, :2], values[:, :2], atol=1e-2 * np.std(values))
+    assert sds[0][:, :2].max() < 1e-2 * np.median(sds[0][:, 2])  # nobody sampled where eden is 8.55
+    assert np.median(sds[1][:, :2]) > 20 * sds[0][:, :2].max()
+
+
 def test_the_same_luck_whatever_else_is_asked(posterior):
     luck = posterior.luck(4)
     together = posterior.propagate(UNIT, "total", luck, CONTEXT).objective()
@@ -243,7 +267,7 @@ def test_expected_improvement_equals_brute_force(posterior):
     simulated = np.empty(n)
     for run in range(n):
         own = dict(values)
-        own["eden"] = MODEL.evaluate_derived("eden", own)
+        own |= {name: MODEL.evaluate_derived(name, own) for name in ("eden", "work")}
         for name in ("rate", "pause", "took", "slowest", "total"):
             if name == "slowest":
                 own[name] = MODEL.evaluate_derived(name, own)

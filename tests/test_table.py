@@ -109,6 +109,24 @@ def test_a_derived_value_that_is_not_finite_is_named():
     assert table.unused == {"pause_share not finite": (0,), "gc_rate missing": (1,)}
 
 
+def test_a_derived_residual_input_is_scaled_the_same_whatever_is_measured():
+    @boat.derived(transform="log")
+    def spare(gc_rate, young_mb):
+        return gc_rate * young_mb - 4.0
+
+    @boat.node(residual=boat.GP(inputs=["spare", "gc"]))
+    def cost(young_mb):
+        return young_mb
+
+    dag = boat.DAGModel(SPACE, [eden_mb, gc_rate, spare, cost])
+    rows = [trial(i, gc_rate=rate, cost=1.0) for i, rate in enumerate([2.0, 9.0, 0.2])] + [trial(3, cost=1.0)]
+    table = tables(dag, measured(dag, rows))["cost"]
+    item = dag.nodes["cost"].inputs[0]
+    np.testing.assert_allclose(table.Z[:, 0], (np.log([28.0, 140.0]) - item.center) / item.width)
+    np.testing.assert_array_equal(tables(dag, measured(dag, rows[1:2]))["cost"].Z, table.Z[1:])
+    assert table.unused == {"spare not finite": (2,), "gc_rate missing": (3,)}
+
+
 def test_latent_quantities_of_nodes_miss_what_their_nodes_miss():
     @boat.shared
     def strain(gc_rate, eden_mb):

@@ -190,7 +190,7 @@ def _of_densities(verdicts: Mapping[str, Density]) -> Iterator[Complaint]:
 
 
 def _of_use(model: DAG, goal: Goal | None) -> Iterator[Complaint]:
-    used = {item for name in model.nodes for item in (*model.inputs_of(name), *_arguments(model, name))}
+    used = {item for name in model.nodes for item in _used(model, name)}
     for name in model.space.slices:
         if name not in used:
             yield Complaint(name, "no node uses this parameter. Make it an argument of one, or fix it.")
@@ -206,5 +206,5 @@ def _of_use(model: DAG, goal: Goal | None) -> Iterator[Complaint]:
         )
 
 
-def _arguments(model: DAG, name: str) -> tuple[str, ...]:
-    return model.origins(model.parts[name].wires)
+def _used(model: DAG, name: str) -> tuple[str, ...]:
+    return model.origins((*model.parts[name].wires, *model.inputs_of(name)))

@@ -210,7 +210,7 @@ def without_knowledge(model: DAGModel, name: str) -> DAGModel:
     """Return a model in which one node is a residual alone, over all that its formula and residual used."""
     old = model.nodes[name].node
     varying = {*model.space.slices, *model.space.contexts, *model.nodes}
-    inputs = [item for item in (*model.origins(old.wires), *model.inputs_of(name)) if item in varying]
+    inputs = [item for item in model.origins((*old.wires, *model.inputs_of(name))) if item in varying]
     options: dict[str, Any] = {"unit": old.unit, "transform": old.transform, "robust": old.robust}
     blank = generic(name, list(dict.fromkeys(inputs)), **options)
     parts = [blank if part.name == name else part for part in model.parts.values()]

@@ -15,7 +15,7 @@ from boatppl.wiring import Key
 def own_inputs(model: DAG, name: str) -> list[str]:
     """Return what a node uses: parameters, contexts, data along its elements and nodes."""
     part = model.parts[name]
-    inputs = [*model.origins(part.arguments), *model.inputs_of(name)]
+    inputs = model.origins((*part.arguments, *model.inputs_of(name)))
     varying = [*model.space.slices, *model.space.contexts, *model.nodes]
     along = [item for item, (dims, _) in model.data.items() if set(dims) & set(part.over)]
     return [item for item in dict.fromkeys(inputs) if item in varying or item in along]
