@@ -18,12 +18,17 @@ from boatppl.acquisition import (
 from boatppl.propagate import Luck, Posterior
 from boatppl.search import Exhausted, maximise
 from boatppl.space import Space
+from boatppl.table import shape_of
 
 ACQUISITIONS = ("expected improvement", "thompson", "posterior mean")
 Score = Callable[[np.ndarray], np.ndarray]  # rows (configuration, coordinate) -> (configuration,)
 Gradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # and its slope (configuration, coordinate)
 SCREENING = 25  # draws that rank the first rows of a search
 CONTENDERS = 12  # the best runs so far; the draws' incumbents are among them
+# What a search affords where a configuration has many rows (a node over machines): draws times rows, and rows
+# of contenders, each of which every prediction pays for. A model without vector nodes keeps all of both.
+SEARCHED_ROWS, CONTENDING_ROWS = 500, 60
+LEAST_DRAWS, LEAST_CONTENDERS = 32, 2
 MAY_BE_BEST = 0.05  # the share of draws in which a cell of a small space is the best one
 
 
@@ -162,6 +167,22 @@ def suggest(
         return _again(posterior, goal, known, runs, seed, contexts)
 
 
+def affordable(posterior: Posterior, known: np.ndarray) -> tuple[Posterior, np.ndarray]:
+    """Return as many draws and contenders ``(contender, coordinate)`` as a search can afford.
+
+    The cost of an acquisition is draws * rows of the configurations * (rows known)^2, and the rows of the
+    contenders are known too: with 100 machines, twelve of them would be 1,200.
+    """
+    rows = max(int(np.prod(shape_of(posterior.model, name))) for name in posterior.nodes)
+    if rows == 1:
+        return posterior, known
+    draws = max(LEAST_DRAWS, SEARCHED_ROWS // rows)
+    kept = max(LEAST_CONTENDERS, CONTENDING_ROWS // rows)
+    if draws < posterior.draws:
+        posterior = posterior.take(np.linspace(0, posterior.draws - 1, draws).astype(int).tolist())
+    return posterior, known[:kept]
+
+
 def _new(
     posterior: Posterior,
     goal: Goal,
@@ -178,7 +199,8 @@ def _new(
     if acquisition == "posterior mean":
         score, starts = _exploit(posterior, goal, seed, contexts), known
     else:
-        improvement = Improvement(posterior, goal, known, runs.pending, seed, contexts)
+        few, best = affordable(posterior, known)
+        improvement = Improvement(few, goal, best, runs.pending, seed, contexts)
         screen = improvement.thinned(SCREENING)
         candidates = posterior.model.space.sample(256, [seed, 3])
         starts = np.concatenate([improvement.points, screen.single_draw_starts(candidates)])

@@ -8,13 +8,14 @@ import pytensor.tensor as pt
 import pytest
 
 import boatppl as boat
+from benchmarks.problems import machines_model, machines_space
 from boatppl.acquisition import average, log_expected_improvement
 from boatppl.fit import Inference
 from boatppl.gp.inducing import EXACT_ROWS
 from boatppl.infer import Chains
 from boatppl.predict import REPLICATES, predictive
 from boatppl.propagate import needed, prior
-from boatppl.suggest import Goal, Improvement
+from boatppl.suggest import Goal, Improvement, affordable
 from boatppl.table import measured
 
 TINY = Chains(draws=12, tune=60, chains=2, target_accept=0.8, max_treedepth=5, dispersed=False)
@@ -314,6 +315,22 @@ def test_the_thinned_improvement_is_that_of_some_draws(posterior, name):
     _, mean, variance = improvement._moments(UNIT)
     each = log_expected_improvement(mean, variance, improvement.best)
     np.testing.assert_allclose(improvement.thinned(3)(UNIT), average(each[[0, 11, 23]]), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "draws", "contenders"), [(2, 100, 12), (10, 50, 6), (100, 32, 2)])
+def test_a_search_affords_less_where_a_configuration_has_many_rows(n, draws, contenders):
+    before = prior(machines_model(machines_space(n), n), 100, 0)
+    known = np.arange(12.0)[:, None] * np.ones(n - 1)
+    few, best = affordable(before, known)
+    assert few.draws == draws
+    np.testing.assert_array_equal(best, known[:contenders])  # they come best first
+    assert (few is before) == (draws == 100)
+
+
+def test_a_search_without_vector_nodes_affords_everything():
+    before = prior(boat.DAGModel(SPACE, [eden, rate]), 600, 1)
+    known = np.zeros((80, SPACE.dimension))
+    assert all(a is b for a, b in zip(affordable(before, known), (before, known), strict=True))
 
 
 # -- predictions --------------------------------------------------------------------------
