@@ -101,11 +101,21 @@ def generic_model(space: Space, objective: str, like: Node | None = None) -> DAG
     """Return the model that knows nothing: one node over every parameter and context of the space.
 
     It inherits ``like``'s transform and robustness, and whether a time limit bounds it: ``like`` is the
-    developer's node of the same measurement.
+    developer's node of the same measurement. The last few are kept: a space that is tuned again is not
+    compiled again.
     """
-    inputs = [*space.parameters, *space.contexts]
     options: dict[str, Any] = {}
     if like is not None:
         options = {"unit": like.unit, "transform": like.transform, "robust": like.robust}
         options["censored"] = like.censored
-    return DAGModel(space, [generic(objective, inputs, **options)])
+    key = (id(space), objective, *options.values())  # no other space has the id while the model keeps this
+    if key not in _GENERIC:
+        inputs = [*space.parameters, *space.contexts]
+        _GENERIC[key] = DAGModel(space, [generic(objective, inputs, **options)])
+        while len(_GENERIC) > _KEPT:
+            del _GENERIC[next(iter(_GENERIC))]
+    return _GENERIC[key]
+
+
+_KEPT = 8
+_GENERIC: dict[tuple[Any, ...], DAGModel] = {}

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from boatppl.compile.density import INDUCING_POINTS, BlockDensity
+from boatppl.compile.density import INDUCING_POINTS, BlockDensity, density_of
 from boatppl.gp.conditional import rehearse
 from boatppl.gp.entry import likelihood_address
 from boatppl.graph import DAG
@@ -20,7 +20,8 @@ from boatppl.words import ModelError, listed
 
 
 class Inference:
-    """A model's compiled blocks and their latest draws: compiled once, refitted only where rows are new.
+    """A model's compiled blocks and their latest draws: compiled once, for every study of the model, and
+    refitted only where rows are new.
 
     The draws of a block are a function of its tables, the seed and the length of the chains alone. So a block
     whose tables did not change keeps its draws, and a resumed study gets those of an uninterrupted one.
@@ -37,7 +38,7 @@ class Inference:
 
     @property
     def compilations(self) -> int:
-        """How many blocks were compiled."""
+        """How many blocks are compiled."""
         return len(self.densities)
 
     def compile(self) -> None:
@@ -48,7 +49,7 @@ class Inference:
         with self._compiling:  # a study may compile beside its first trials
             nothing = tables(self.model, measured(self.model, []))
             for block in self.model.blocks[len(self.densities) :]:
-                density = BlockDensity(block)
+                density = density_of(block)
                 density.bind(nothing)(density.start(nothing))
                 self.densities.append(density)
                 residuals = [node for node in block.nodes if node.inputs]

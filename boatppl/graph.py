@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -68,11 +68,15 @@ class NodeGraph:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Nodes that are inferred together because they share unknowns, and their PyMC model (priors only)."""
+    """Nodes that are inferred together because they share unknowns, and their PyMC model (priors only).
+
+    ``compiled`` is where what is compiled of it is kept, for every study of the model.
+    """
 
     nodes: tuple[NodeGraph, ...]
     model: pm.Model
     wiring: Wiring
+    compiled: list[Any] = field(default_factory=list, repr=False)
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """Wiring: what arrives at a function, and every mistake named before any trial."""
 
+import inspect
 import math
 
 import numpy as np
@@ -22,7 +23,7 @@ SPACE = boat.Space(
 
 def model(*functions, space=SPACE, **options):
     """A model of plain functions, each made a node."""
-    return boat.DAGModel(space, [f if not callable(f) else boat.node(f) for f in functions], **options)
+    return boat.DAGModel(space, [boat.node(f) if inspect.isfunction(f) else f for f in functions], **options)
 
 
 def value(dag, name, configuration, contexts=None):

@@ -1,8 +1,11 @@
 """Batching: an expression written for one trial and element becomes one over rows, or draws and rows."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.replace import vectorize_graph
 from pytensor.tensor.variable import TensorVariable
@@ -13,6 +16,26 @@ from boatppl.wiring import Key, Wiring
 def symbol(name: str | None, shape: tuple[int | None, ...]) -> TensorVariable:
     """Return a float64 input of a graph under any name: ``pt.tensor`` takes none that is also a dtype's."""
     return pt.TensorType("float64", shape=shape)(name)
+
+
+def interpreted(
+    inputs: Sequence[TensorVariable], outputs: Sequence[TensorVariable]
+) -> Callable[..., list[Any]]:
+    """Return a function of arrays that are what the inputs say, run by NumPy: nothing is compiled for it.
+
+    Threads take turns: PyTensor keeps what lies between inputs and outputs in places that they would share.
+    """
+    function = pytensor.function(
+        list(inputs), list(outputs), mode="FAST_COMPILE", on_unused_input="ignore", trust_input=True
+    )
+    turn = threading.Lock()
+
+    def call(*arguments: np.ndarray) -> list[Any]:
+        with turn:
+            results: list[Any] = function(*arguments)
+        return results
+
+    return call
 
 
 def batch(

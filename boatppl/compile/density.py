@@ -1,5 +1,6 @@
 """A block's log density and gradient over one flat vector: compiled once, the data are plain inputs."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +14,7 @@ from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.tensor.variable import TensorVariable
 from scipy.special import gammaln
 
-from boatppl.compile.batch import batch, symbol
+from boatppl.compile.batch import batch, interpreted, symbol
 from boatppl.compile.marginal import GPMarginal, NormalMarginal
 from boatppl.gp.entry import likelihood_address
 from boatppl.gp.inducing import EXACT_ROWS, choose_inducing
@@ -212,7 +213,7 @@ class BlockDensity:
         values = self.block.model.value_vars
         batched = [symbol(value.name, (None, *value.type.shape)) for value in values]
         outputs = vectorize_graph(list(expressions), dict(zip(values, batched, strict=True)))
-        function = pytensor.function(batched, outputs, mode="FAST_COMPILE", on_unused_input="ignore")
+        function = interpreted(batched, outputs)
 
         def by_draw(positions: np.ndarray) -> list[np.ndarray]:
             places = zip(self.layout.slices(), self.layout.shapes, strict=True)
@@ -265,6 +266,18 @@ def kernel_of(node: NodeGraph) -> str:
     """Return the name of the covariance function of a node's residual."""
     residual = node.node.residual
     return "none" if residual is None else residual.kernel
+
+
+_COMPILING = threading.Lock()
+
+
+def density_of(block: Block) -> BlockDensity:
+    """Return a block's density, compiled when it is first asked for: one serves every study of the model."""
+    with _COMPILING:
+        if not block.compiled:
+            block.compiled.append(BlockDensity(block))
+        density: BlockDensity = block.compiled[0]
+    return density
 
 
 def inducing_points(table: Table) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
-from boatppl.compile.batch import batch, symbol
+from boatppl.compile.batch import batch, interpreted, symbol
 from boatppl.wiring import Key, Wiring
 
 Values = Mapping[Key, np.ndarray]
@@ -67,7 +67,7 @@ class Evaluator:
             return [result[:, :0] for result in self(variables, one, first, 1)]
         if self._forward is None:
             inputs, outputs = self._graph()
-            self._forward = self._compile(inputs, outputs)
+            self._forward = interpreted(inputs, outputs)
         arguments, shape = self._arguments(variables, values, elements, rows)
         with np.errstate(all="ignore"):
             results = self._forward(*arguments)
@@ -94,7 +94,7 @@ class Evaluator:
             )
             wires = inputs[len(self.variables) : len(self.variables) + len(self.keys)]
             slopes = pytensor.grad(total, wires, disconnected_inputs="ignore", return_disconnected="zero")
-            self._pullback = self._compile([*inputs, *weights], slopes)
+            self._pullback = interpreted([*inputs, *weights], slopes)
         draws = max(len(cotangent) for cotangent in cotangents)
         arguments, shape = self._arguments(variables, values, elements, rows, draws)
         weights = [np.broadcast_to(weight, (*shape, *weight.shape[2:])) for weight in cotangents]
@@ -115,11 +115,6 @@ class Evaluator:
             for output, whole in zip(outputs, self.outputs, strict=True)
         ]
         return [*variables.values(), *wires.values(), *elements.values()], outputs
-
-    def _compile(self, inputs: list[TensorVariable], outputs: list[TensorVariable]) -> Any:
-        return pytensor.function(
-            inputs, outputs, mode="FAST_COMPILE", on_unused_input="ignore", trust_input=True
-        )
 
     def _arguments(
         self,
