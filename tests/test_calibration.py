@@ -19,7 +19,7 @@ from arviz_stats.base.array import array_stats
 from scipy import stats
 
 import boatppl as boat
-from boatppl.compile.density import BlockDensity
+from boatppl.compile.density import density_of
 from boatppl.fit import Inference
 from boatppl.graph import draw_prior
 from boatppl.infer import LONG, Chains, sample
@@ -146,7 +146,7 @@ def compared(make, fits, length):
     rank)``."""
     kind = make()
     model, [block] = kind.model, kind.model.blocks
-    density = BlockDensity(block)
+    density = density_of(block)
     truths = draw_prior({variable.name: variable for variable in block.model.free_RVs}, fits, 0)
     scales = {name: node.scale for name, node in model.nodes.items()}
     found: dict[str, tuple[list[float], list[np.ndarray]]] = {}
@@ -252,7 +252,7 @@ def test_the_posterior_is_what_pm_sample_finds_in_the_twin(make):
     theta = {name: value[0] for name, value in truths.items()}
     trials = runs(x, kind.simulate(theta, x, scales, np.random.default_rng(6)))
     long = Chains(draws=1000, tune=1000, chains=4, target_accept=0.95)
-    ours = sample(BlockDensity(block), tables(model, measured(model, trials)), 0, long)
+    ours = sample(density_of(block), tables(model, measured(model, trials)), 0, long)
     twin = model[block.nodes[0].name].to_pymc(trials)
     assert all(node.name in pm.model_to_mermaid(twin) for node in block.nodes)
     with twin:

@@ -10,7 +10,7 @@ import pytensor.tensor as pt
 import pytest
 
 import boatppl as boat
-from boatppl.compile.density import BlockDensity
+from boatppl.compile.density import density_of
 from boatppl.evidence import evidence
 from boatppl.infer import Chains, sample
 from boatppl.leave_one_out import leave_one_out
@@ -71,7 +71,7 @@ TOOK = model_of(took)
 
 @pytest.fixture(scope="module")
 def density():
-    return BlockDensity(TOOK.blocks[0])
+    return density_of(TOOK.blocks[0])
 
 
 def test_density_and_gradient_equal_the_twin(density):
@@ -86,7 +86,7 @@ def test_two_robust_nodes_in_one_block_equal_the_twin():
     model = model_of(pace, slow, load)
     found = tables(model, measured(model, some("slow")))
     assert [len(found["slow"].whole), len(found["load"].whole)] == [8, 5]
-    assert_equal_densities(BlockDensity(model.blocks[0]), found, block_to_pymc(model.blocks[0], found))
+    assert_equal_densities(density_of(model.blocks[0]), found, block_to_pymc(model.blocks[0], found))
 
 
 def test_a_handmade_twin(density):
@@ -116,7 +116,7 @@ def test_where_nothing_was_ended_the_density_is_that_of_a_node_that_is_not_censo
     plain = model_of(replace(took, censored=False))
     trials = [trial for trial in some("took") if trial.measurements]
     ours, theirs = (tables(m, measured(m, trials)) for m in (TOOK, plain))
-    other = BlockDensity(plain.blocks[0])
+    other = density_of(plain.blocks[0])
     position = density.start(ours) + 0.3
     assert density.dimension(ours) == other.dimension(theirs) == density.layout.size + 5
     for mine, known in zip(density.bind(ours)(position), other.bind(theirs)(position), strict=True):
@@ -185,7 +185,7 @@ def test_durations_that_were_ended_teach_the_slope_and_neither_leaving_out_nor_f
     assert 0.68 < len(left) / len(trials) < 0.72
     at_limit = {"state": State.COMPLETE, "measurements": {"took": 1000 * limit}}
     floored = [trial if trial.measurements else replace(trial, **at_limit) for trial in trials]
-    density, found = BlockDensity(model.blocks[0]), {}
+    density, found = density_of(model.blocks[0]), {}
     for how, known in {"censored": trials, "floored": floored, "left out": left}.items():
         posterior = sample(density, tables(model, measured(model, known)), 1, TINY)
         found[how] = np.quantile(posterior.variables["slope"], [0.05, 0.95])

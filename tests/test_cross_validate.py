@@ -9,7 +9,7 @@ import pytest
 from scipy.special import logsumexp
 
 import boatppl as boat
-from boatppl.compile.density import BlockDensity
+from boatppl.compile.density import density_of
 from boatppl.infer import Chains, sample
 from boatppl.leave_one_out import leave_one_out
 from boatppl.propagate import condition
@@ -71,7 +71,7 @@ def brute_force(study, name):
     model = study.model
     by_node = tables(model, measured(model, list(study.trials)))
     [block] = [block for block in model.blocks if block.name == name]
-    density, elpd = BlockDensity(block), []
+    density, elpd = density_of(block), []
     for number in range(len(study.trials)):
         fitted = sample(density, {name: without(by_node[name], number)}, number, length)
         draws = condition(model, by_node, [fitted]).nodes[name]

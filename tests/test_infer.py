@@ -14,7 +14,7 @@ from scipy import stats
 
 import boatppl as boat
 from boatppl import infer
-from boatppl.compile.density import BlockDensity
+from boatppl.compile.density import density_of
 from boatppl.dag import DAGModel
 from boatppl.infer import LONG, SHORT, Chains, SamplerFailed, Verdict, climb, judge, laplace, sample
 from boatppl.table import measured, tables
@@ -31,7 +31,7 @@ def problem(n=8, node=line):
     """A compiled block and its tables."""
     model = DAGModel(boat.Space(x=boat.Float(-1, 1)), [node])
     rng = np.random.default_rng(0)
-    return BlockDensity(model.blocks[0]), table_of(model, lambda x: 1.5 * x + 0.3 * rng.normal(), n)
+    return density_of(model.blocks[0]), table_of(model, lambda x: 1.5 * x + 0.3 * rng.normal(), n)
 
 
 def table_of(model, run, n):
@@ -379,7 +379,7 @@ def test_short_chains_of_many_robust_rows_agree_at_once():
     model = DAGModel(boat.Space(x=boat.Float(-1, 1)), [heavy])
     rng = np.random.default_rng(0)
     found = table_of(model, lambda x: (1 + np.exp(x) + 0.3 * np.sin(9 * x)) * np.exp(0.1 * rng.normal()), 100)
-    density = BlockDensity(model.blocks[0])
+    density = density_of(model.blocks[0])
     for seed in range(6):
         verdict = sample(density, found, seed).verdict
         assert verdict.good, verdict
@@ -396,7 +396,7 @@ def curved(x):
 
 
 CURVED = DAGModel(boat.Space(x=boat.Float(-1, 1)), [curved])
-CURVED_DENSITY = BlockDensity(CURVED.blocks[0])
+CURVED_DENSITY = density_of(CURVED.blocks[0])
 
 
 @pytest.mark.parametrize("n", [2, 12])

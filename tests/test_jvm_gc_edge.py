@@ -28,6 +28,8 @@ SHORT, LONG = 5.0, 45.0  # seconds of a window
 
 Sizes = tuple[int, int, int]
 
+MODEL = jvm_model(space())
+
 
 def named(sizes: Sizes) -> dict[str, Any]:
     return dict(zip(SIZES, sizes, strict=True))
@@ -96,7 +98,7 @@ def test_in_the_simulation_a_lucky_short_window_beats_what_is_solid() -> None:
 def test_a_lucky_window_does_not_win_in_the_simulation() -> None:
     """Every run at the edge was lucky, so that the three best measurements are its: the promotion that was
     measured beside them, and what the others taught of full collections, say otherwise."""
-    study = boat.Study(jvm_model(space()), minimize="p99", random_seed=1)
+    study = boat.Study(MODEL, minimize="p99", random_seed=1)
     for sizes in [*BAD, *SOLID, *EDGES]:
         study.tell(named(sizes), Heap(sizes).run(SHORT, JUST_AFTER if sizes in EDGES else 0.5))
     measured = {tuple(trial.configuration.values()): trial.measurements["p99"] for trial in study.trials}
@@ -115,7 +117,7 @@ def test_a_search_in_which_every_window_is_lucky_ends_where_long_windows_are_goo
         return Heap(tuple(configuration[name] for name in SIZES)).run(SHORT, JUST_AFTER)
 
     options = {"n_trials": 12, "random_seed": seed, "control_every": 0, "progress": False}
-    result = boat.optimize(run, jvm_model(space()), minimize="p99", **options)
+    result = boat.optimize(run, MODEL, minimize="p99", **options)
     chosen = Heap(tuple(result.best_configuration[name] for name in SIZES))
     assert chosen.p99(LONG) < 1.5 * min(Heap(sizes).p99(LONG) for sizes in SOLID)
 
@@ -158,7 +160,7 @@ def test_a_lucky_window_does_not_win_on_recorded_runs() -> None:
     runs = recorded(SHORT)
     history = [(sizes, 0) for sizes in ((32, 8, 15), (16, 3, 11), (80, 1, 7), (64, 9, 11))]
     history += [((31, 2, 3), -1), (QUIET, -1), (EDGE, 0), ((72, 2, 15), 0), (EDGE, 2), ((72, 2, 15), 2)]
-    study = boat.Study(jvm_model(space()), minimize="p99", random_seed=1)
+    study = boat.Study(MODEL, minimize="p99", random_seed=1)
     for sizes, place in history:
         study.tell(named(sizes), runs[sizes][place])
     luckiest = min(study.trials, key=lambda trial: trial.measurements["p99"])

@@ -34,7 +34,7 @@ def test_every_wrong_model_can_be_built_and_differs_from_the_right_one(name):
 def test_systems_that_differ_do_so_where_they_say(name):
     system = SYSTEMS[name]
     for kind in OTHER_SYSTEM:
-        gaps = [system.gap(kind, configuration) for configuration in system.problem.space.design(200, 0)]
+        gaps = [system.gap(kind, configuration) for configuration in system.problem.space.design(60, 0)]
         assert min(gaps) >= -0.01
     truths = [system.of(kind).truth(system.problem.space.default) for kind in (RIGHT, "heavy tails")]
     assert truths[0] == truths[1]  # only the noise is another
