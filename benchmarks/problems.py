@@ -26,7 +26,6 @@ class Problem:
     would write (None where nothing is known). ``transforms`` are those of the structured model's measured
     quantities. ``scale`` is what a gap is a share of: |optimum| unless given, as for optima of 0. ``choices``
     are all configurations of a finite set; ``network`` names the inputs of every measured quantity;
-    ``repair`` makes of a configuration that breaks a constraint one that does not;
     ``noise`` says what scatters runs (empty: nothing does); ``seconds`` is what one run takes.
     """
 
@@ -44,7 +43,6 @@ class Problem:
     noise: str = ""
     seconds: float = 0.0
     kind: str = "generic"
-    repair: Callable[[Configuration], dict[str, Any]] | None = None
 
     def truth(self, configuration: Configuration) -> float:
         """Return the objective's noise-free value."""
@@ -65,7 +63,7 @@ class Problem:
         """Return the configuration that is run when another is asked for: the nearest of a finite set, in the
         unit cube; else itself, with parameters that do not matter at their default."""
         if self.choices is None:
-            return self.space.validate(self.repair(configuration) if self.repair else configuration)
+            return self.space.validate(configuration)
         row = self.space.encode([self.space.validate(configuration, strict=False)])
         away = np.abs(self._choices - row).sum(axis=1)
         return dict(self.choices[int(away.argmin())])

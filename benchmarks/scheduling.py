@@ -38,20 +38,9 @@ def scheduling(n: int, seconds: float) -> Problem:
         run,
         known_optimum=seconds,
         structured=build,
-        repair=_peopled,
         noise="simulated times of machines and wires",
         kind="structured",
     )
-
-
-def _peopled(configuration: Configuration) -> dict[str, Any]:
-    """Let everybody work (or serve) where a tuner that knows no constraints wants nobody to."""
-    repaired = dict(configuration)
-    for role in ("works_", "serves_"):
-        names = [name for name in configuration if name.startswith(role)]
-        if not any(configuration[name] for name in names):
-            repaired |= dict.fromkeys(names, True)
-    return repaired
 
 
 def schedulings() -> Mapping[str, Problem]:

@@ -10,7 +10,7 @@ from boatppl.optimize import optimize
 from boatppl.residual import GP
 from boatppl.result import Result
 from boatppl.session import resolve_orphans
-from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space
+from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space, Subset
 from boatppl.stopping import stop_when
 from boatppl.storage import StorageError
 from boatppl.study import Study
@@ -37,6 +37,7 @@ __all__ = [
     "State",
     "StorageError",
     "Study",
+    "Subset",
     "Trial",
     "Trials",
     "check",

@@ -10,7 +10,7 @@ from boatppl.feasible import CARE
 from boatppl.graph import DAG
 from boatppl.node import Node
 from boatppl.propagate import Luck, NodeDraws, Posterior, needed
-from boatppl.space import Simplex, Space
+from boatppl.space import Simplex, Space, Vector
 from boatppl.suggest import Goal, Score
 
 TOLERANCE = 0.05  # of the objective: a loss below it is none
@@ -137,7 +137,8 @@ class AsGood:
     """The values of one parameter that are as good as the best one's, the others held.
 
     ``values`` are the best value and neighbours of it in their order (any levels of a categorical); of a
-    simplex the smallest and the largest share of every element, the others in their proportions. ``all``
+    simplex the smallest and the largest share of every element, the others in their proportions; of a subset
+    whether each may be out and may be in, the others as in the best. ``all``
     tells that they are all there are: the parameter does not matter here.
     """
 
@@ -170,11 +171,15 @@ def as_good(
     """
     [centre] = space.encode([best])
     active = [name for name in space.slices if space.active(centre[None], name)[0]]
-    whole = {name: p for name in active if isinstance(p := space.parameters[name], Simplex)}
-    lines = len(active) - len(whole) + sum(simplex.n for simplex in whole.values())
+    whole = {name: p for name in active if isinstance(p := space.parameters[name], Vector)}
+    lines = len(active) - len(whole) + sum(vector.n for vector in whole.values())
     count = max(5, min(FINEST, ROWS // max(lines, 1)))
     ladders = {name: [_ladder(space, name, centre, count)] for name in active if name not in whole}
-    ladders |= {name: _shares_ladders(space, name, best, count) for name in whole}
+    for name, vector in whole.items():
+        simplex = isinstance(vector, Simplex)
+        ladders[name] = (
+            _shares_ladders(space, name, best, count) if simplex else _members_ladders(space, name, best)
+        )
     rows = np.concatenate([centre[None], *(ladder for several in ladders.values() for ladder in several)])
     draws = noise_free(rows)
     loss = goal.sign * (draws - draws[:, :1]) / abs(np.nanmedian(draws[:, 0]))
@@ -185,7 +190,7 @@ def as_good(
         for ladder in several:
             mine.append(good[first : first + len(ladder)])
             first += len(ladder)
-        kept = _good_shares if name in whole else _good_values
+        kept = _good_elements if name in whole else _good_values
         found[name] = kept(space, name, centre, several, mine)
     return found
 
@@ -213,18 +218,18 @@ def _good_values(
     return AsGood(tuple(values), bool(mine.all()) and len(ladder) > 1)
 
 
-def _good_shares(
+def _good_elements(
     space: Space, name: str, centre: np.ndarray, ladders: Sequence[np.ndarray], good: Sequence[np.ndarray]
 ) -> AsGood:
-    """Return the smallest and largest good share of every element, from a ladder for each."""
+    """Return the smallest and largest good value of every element of a vector, from a ladder for each."""
     [best] = space.decode(centre[None])
-    low, high = list(best[name]), list(best[name])
+    low, high, kind = list(best[name]), list(best[name]), type(best[name][0])
     for element, (ladder, mine) in enumerate(zip(ladders, good, strict=True)):
-        share = np.array([configuration[name][element] for configuration in space.decode(ladder)])
+        share = np.array([float(configuration[name][element]) for configuration in space.decode(ladder)])
         here = int(np.argmin(np.abs(share - best[name][element])))
         mine[here] = True
         chosen = _around(mine, here)
-        low[element], high[element] = float(share[chosen[0]]), float(share[chosen[-1]])
+        low[element], high[element] = kind(share[chosen[0]]), kind(share[chosen[-1]])
     every = all(mine.all() for mine in good)
     return AsGood((low, high) if low != high else (best[name],), every)
 
@@ -240,6 +245,17 @@ def _shares_ladders(space: Space, name: str, best: Mapping[str, Any], count: int
         places = np.unique([*np.linspace(0, 1, count), shares[element]])
         values = [np.insert(others * (1.0 - place), element, place) for place in places]
         ladders.append(space.encode([{**best, name: list(value / value.sum())} for value in values]))
+    return ladders
+
+
+def _members_ladders(space: Space, name: str, best: Mapping[str, Any]) -> list[np.ndarray]:
+    """Return for every element of a subset the rows ``(value, coordinate)`` without it and with it, as far as
+    enough are taken."""
+    taken, least = best[name], getattr(space.parameters[name], "least", 0)
+    ladders = []
+    for element in range(len(taken)):
+        values = [[*taken[:element], on, *taken[element + 1 :]] for on in (False, True)]
+        ladders.append(space.encode([{**best, name: value} for value in values if sum(value) >= least]))
     return ladders
 
 

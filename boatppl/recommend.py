@@ -123,6 +123,9 @@ def _percent(share: float) -> str:
 
 def _range(values: tuple[Any, ...]) -> str:
     first, last = values[0], values[-1]
+    if isinstance(first, list) and isinstance(first[0], bool):
+        free = (str(i) for i, (out, taken) in enumerate(zip(first, last, strict=True)) if out != taken)
+        return f"with or without {', '.join(free)}"
     if isinstance(first, list):
         return f"[{', '.join(interval(a, b, 2) for a, b in zip(first, last, strict=True))}]"
     numbers = isinstance(first, int | float) and not isinstance(first, bool)

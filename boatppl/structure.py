@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from boatppl.node import Derived, Node, Shared
-from boatppl.space import Categorical, Ordinal, Simplex, Space
+from boatppl.space import Categorical, Ordinal, Simplex, Space, Vector
 from boatppl.wiring import Source
 from boatppl.words import ModelError, listed, nearest
 
@@ -58,7 +58,7 @@ class Structure:
         """Return where each wire comes from; every name has one meaning."""
         found: dict[str, Source] = {}
         for name, parameter in self.space.parameters.items():
-            dims = _simplex_dim(name, parameter) if isinstance(parameter, Simplex) else ()
+            dims = _own_dim(name, parameter) if isinstance(parameter, Vector) else ()
             self._add(found, Source(name, "parameter", dims, self._shape(dims), codes=_codes(parameter)))
         for name in self.space.contexts:
             self._add(found, Source(name, "context"))
@@ -239,8 +239,8 @@ def _by_name(parts: Sequence[Part]) -> dict[str, Part]:
     return found
 
 
-def _simplex_dim(name: str, parameter: Simplex) -> tuple[str, ...]:
-    return (parameter.dim or f"{name}_share",)
+def _own_dim(name: str, parameter: Vector) -> tuple[str, ...]:
+    return (parameter.dim or f"{name}_{'share' if isinstance(parameter, Simplex) else 'member'}",)
 
 
 def _codes(parameter: Any) -> dict[Any, float]:
@@ -274,8 +274,8 @@ def _lengths(
     space: Space, data: Mapping[str, tuple[tuple[str, ...], np.ndarray]]
 ) -> list[tuple[str, str, int]]:
     """Return (who, dim, length) for everything that gives a dim its length."""
-    simplexes = {name: p for name, p in space.parameters.items() if isinstance(p, Simplex)}
-    found = [(f"parameter {name!r}", _simplex_dim(name, p)[0], p.n) for name, p in simplexes.items()]
+    vectors = {name: p for name, p in space.parameters.items() if isinstance(p, Vector)}
+    found = [(f"parameter {name!r}", _own_dim(name, p)[0], p.n) for name, p in vectors.items()]
     return found + [
         (f"data {name!r}", dim, length)
         for name, (dims, value) in data.items()

@@ -170,7 +170,7 @@ def residual_features(
 ) -> np.ndarray:
     """Return the residual's inputs ``(draw or 1, row, column)``, each scaled to about [0, 1]."""
     columns = [
-        _of_space(model, node, item.name, unit, contexts, rows)
+        _of_space(model, node, item.name, values, unit, contexts, rows)
         if item.kind in ("parameter", "context")
         else _of_quantity(model, node, item, values, transforms, rows)
         for item in node.inputs
@@ -181,14 +181,19 @@ def residual_features(
 
 
 def _of_space(
-    model: DAG, node: NodeGraph, name: str, unit: np.ndarray, contexts: Mapping[str, np.ndarray], rows: Rows
+    model: DAG,
+    node: NodeGraph,
+    name: str,
+    values: Mapping[str, np.ndarray],
+    unit: np.ndarray,
+    contexts: Mapping[str, np.ndarray],
+    rows: Rows,
 ) -> np.ndarray:
     """Return a parameter's or context's columns ``(1, row, column)``, as the space scales them."""
-    features = model.space.features(unit, name, contexts)[None]  # (1, configuration, column)
-    dims = model.sources[name].dims
-    if dims and dims[0] in node.node.over:  # one share of a simplex for each element
-        return features[:, rows.configuration, rows.elements[dims[0]], None]
-    return features[:, rows.configuration]
+    if set(model.sources[name].dims) & set(node.node.over):  # of a vector, the element: a share, or 0 and 1
+        [element] = arrive(values, [_key(model, node, name)], model.sources, rows).values()
+        return element[..., None]
+    return model.space.features(unit, name, contexts)[None, rows.configuration]
 
 
 def _of_quantity(

@@ -14,6 +14,8 @@ def shown(value: Any, digits: int = 4) -> str:
 
     >>> shown(24.1234), shown(123456.0), shown(65536), shown(True), shown([0.1, 0.25, 0.05, 0.6])
     ('24.12', '123456', '65536', 'True', '[0.1 0.25 0.05 …]')
+    >>> shown([True, False, True]), shown([True] * 10)  # a subset: which are taken
+    ('{0 2}', '{0 1 2 …}')
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -22,6 +24,9 @@ def shown(value: Any, digits: int = 4) -> str:
     if isinstance(value, float):
         whole = math.isfinite(value) and 10**digits <= abs(value) < 1e7
         return f"{value:.0f}" if whole else f"{value:.{digits}g}"
+    if isinstance(value, list) and value and all(isinstance(item, bool) for item in value):
+        taken = [str(i) for i, item in enumerate(value) if item]
+        return f"{{{' '.join(taken[:ELEMENTS])}{' …' * (len(taken) > ELEMENTS)}}}"
     if isinstance(value, Sequence | np.ndarray):
         items = " ".join(shown(item, 2) for item in value[:ELEMENTS])
         return f"[{items} …]" if len(value) > ELEMENTS else f"[{items}]"

@@ -263,10 +263,16 @@ def test_a_peer_sees_shares_as_weights():
     assert gathered(space, dict.fromkeys(spec["default"], 0.0))["share"] == [1 / 3] * 3
 
 
-def test_a_schedule_that_breaks_a_constraint_is_repaired():
+def test_a_peer_sees_a_subset_as_booleans_and_too_small_a_one_is_the_whole():
     problem = PROBLEMS["scheduling-10"]
-    nobody = problem.space.default | {f"works_{i}": False for i in range(10)}
-    assert problem.nearest(nobody) == problem.nearest(problem.space.default)
+    names = [item["name"] for item in spec_of(problem.space, "value", seed=0, n_initial=1)["space"]]
+    assert names[10:] == [f"{role}_{i}" for role in ("works", "serves") for i in range(10)]
+    for configuration in problem.space.design(20, 0):
+        back = gathered(problem.space, spread(problem.space, configuration))
+        assert (back["works"], back["serves"]) == (configuration["works"], configuration["serves"])
+    nobody = spread(problem.space, problem.space.default) | {f"works_{i}": False for i in range(10)}
+    asked = gathered(problem.space, nobody)
+    assert problem.nearest(asked) == problem.nearest(problem.space.default)
     item = trace(problem, "random", 1, 4)
     assert len(item.gaps) == 4
     assert min(item.gaps) > 0

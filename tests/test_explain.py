@@ -226,6 +226,22 @@ def test_shares_that_are_as_good_are_a_range_for_each():
     assert re.fullmatch(r"0\.4\d*-0\.\d+, 0\.1\d*-0\.\d+, 0\.0\d*-0\.\d+", text)
 
 
+def test_members_that_make_no_difference_are_named():
+    space = boat.Space(on=boat.Subset(4, least=1), x=boat.Float(0, 1))
+
+    def noise_free(unit):
+        return np.array([[100.0 + 50 * (not row["on"][0]) + 50 * row["on"][2] for row in space.decode(unit)]])
+
+    best = {"on": [True, True, False, False], "x": 0.5}
+    found = as_good(space, Goal("cost"), best, noise_free)["on"]
+    assert found == AsGood(([True, False, False, False], [True, True, False, True]), False)
+    assert alternatives(best["on"], found) == "with or without 1, 3"
+    only = {"on": [True, False, False, False], "x": 0.5}  # without it there would be none
+    assert as_good(space, Goal("cost"), only, noise_free)["on"].values[0][0] is True
+    every = as_good(space, Goal("cost"), best, lambda unit: np.full((1, len(unit)), 100.0))["on"]
+    assert alternatives(best["on"], every) == "does not matter"
+
+
 def test_what_is_not_known_is_not_called_as_good():
     found = as_good(WIDE, Goal("cost"), WIDE.default, planted(30.0))
     assert found["idle"] == AsGood((False,), False)

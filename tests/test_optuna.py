@@ -115,7 +115,7 @@ def test_trials_of_another_sampler_are_learned_from(model):
         (lambda model: BoatSampler(3), "takes a boat.DAGModel or boat.Space; got 3"),
         (
             lambda model: BoatSampler(boat.Space(share=boat.Simplex(3, dim="m"))),
-            "no distribution for the Simplex",
+            "no distribution for the Simplex 'share'",
         ),
         (
             lambda model: BoatSampler(boat.Space(x=boat.Float(0, 1), l=boat.Context(0, 1))),

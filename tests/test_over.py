@@ -319,6 +319,33 @@ def test_an_elements_share_and_its_features_are_residual_inputs():
     np.testing.assert_allclose(Z[0], expected, atol=1e-9)
 
 
+def test_a_subset_arrives_as_zeros_and_ones_and_is_a_residual_input():
+    """One element's is 0 or 1; the whole is a column for each element, as the space scales them."""
+
+    @boat.node(over="machine")
+    def busy(works, cores):
+        return works * cores
+
+    @boat.node
+    def working(works):
+        return works.sum()
+
+    space = boat.Space(works=boat.Subset(3, dim="machine", least=1))
+    dag = boat.DAGModel(space, [busy, working], coords={"machine": NAMES}, data={"cores": ("machine", CORES)})
+    on = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    rows = [{"works": one.astype(bool).tolist()} for one in on]
+    unit = space.encode(rows)
+    np.testing.assert_array_equal(means(dag, "busy", dag.inputs(unit))[0], on * CORES)
+    np.testing.assert_array_equal(means(dag, "working", dag.inputs(unit))[0], [2.0, 1.0])
+    told = [Trial(i, row, {}, State.PARTIAL, {"busy": CORES, "working": 1.0}) for i, row in enumerate(rows)]
+    by_node = tables(dag, measured(dag, told))
+    assert (dag.inputs_of("busy"), dag.inputs_of("working")) == (("works", "cores"), ("works",))
+    np.testing.assert_array_equal(by_node["busy"].Z[:, 0], on.ravel())
+    np.testing.assert_allclose(by_node["working"].Z, on / np.sqrt(3))
+    alone = boat.DAGModel(boat.Space(works=boat.Subset(3)), [working])
+    assert alone.sources["works"].dims == ("works_member",)
+
+
 def test_an_elements_derived_quantity_is_a_residual_input():
     """One element's where the node is written over the dim, elsewhere a column for each element."""
 

@@ -516,13 +516,15 @@ def test_mistakes_are_sentences(call, sentence, fixed):
 
 
 def test_a_node_alone_has_no_attribution_and_a_simplex_no_slice():
-    space = boat.Space(share=Simplex(3), x=boat.Float(0, 1))
+    space = boat.Space(share=Simplex(3), x=boat.Float(0, 1), on=boat.Subset(2))
     study = boat.Study(space, minimize="cost", random_seed=0)
     for row in space.design(4, 0):
         study.tell(row, row["x"] + row["share"][0])
     with pytest.raises(ModelError, match="depends on no other node"):
         plots.plot_attribution(study)
-    with pytest.raises(ModelError, match="is a Simplex: its shares cannot move one at a time"):
+    with pytest.raises(ModelError, match="is a Simplex: its values are in no order"):
         plots.plot_slice(study, "share")
     ax = plots.plot_parallel(study, count=5)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["share[0]", "share[1]", "share[2]", "x"]
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels == ["share[0]", "share[1]", "share[2]", "x", "on[0]", "on[1]"]
+    assert {text.get_text() for text in ax.texts} >= {"in", "out"}

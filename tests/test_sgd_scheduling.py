@@ -50,8 +50,9 @@ def test_an_empty_role_is_an_error_and_no_configuration():
     with pytest.raises(ValueError, match="3 workers and 0 servers"):
         Schedule(np.array([1, 2, 3]), np.zeros(3, bool))
     machines = space(3)
-    idle = machines.default | {f"works_{i}": False for i in range(3)}
-    assert not machines.feasible_configuration(idle)
+    idle = machines.default | {"works": [False] * 3}
+    with pytest.raises(ValueError, match="works must take at least 1 of 3, got 0"):
+        machines.validate(idle)
     with pytest.raises(ValueError, match="nobody works"):
         schedule_of(idle, 80)
 
@@ -213,8 +214,7 @@ def at(model, name, configuration, values=(), **variables):
     """A node's parametric part ``(row,)`` in its unit, given draws of its variables by name."""
     unit = model.space.encode([model.space.validate(configuration)])
     known = model.inputs(unit) | dict(values)
-    for part in ("works", "serves", "assigned"):
-        known[part] = model.evaluate_derived(part, known)
+    known.setdefault("assigned", model.evaluate_derived("assigned", known))
     graph = model.nodes[name]
     rows = every_row(1, graph.node.over, model.sizes)
     wires = arrive(known, graph.evaluator.keys, model.sources, rows)
@@ -227,10 +227,11 @@ def at(model, name, configuration, values=(), **variables):
 
 def test_the_model_assigns_what_the_scheduler_does(model):
     configuration = configuration_of([1] * 4 + [0] * 6, [1] * 10, np.arange(1, 11))
-    transform, mean = at(model, "samples", configuration)
-    assert transform == "sqrt"
+    unit = model.space.encode([model.space.validate(configuration)])
+    assigned = model.evaluate_derived("assigned", model.inputs(unit))[0, 0]
     scheduled = schedule_of(configuration, make_cluster(10, 0).batch).samples
-    np.testing.assert_allclose(mean**2, scheduled, atol=1)
+    np.testing.assert_allclose(assigned, scheduled, atol=1)
+    assert model.inputs_of("compute_time") == ("assigned",)
 
 
 def test_the_models_times_are_work_over_speed_and_bytes_over_the_slowest_link(model):
@@ -240,7 +241,7 @@ def test_the_models_times_are_work_over_speed_and_bytes_over_the_slowest_link(mo
             model,
             "compute_time",
             space().default,
-            {"samples": samples[None, None]},
+            {"assigned": samples[None, None]},
             machine_speed=speed,
             overhead_s=0.5,
         )[1]
@@ -277,16 +278,19 @@ def test_a_worker_whose_share_rounds_to_nothing_holds_nobody_up(model):
     configuration = configuration_of(np.ones(10), np.ones(10), np.where(np.arange(10) == 3, 1e-6, 1.0))
     told = observed(Simulation(make_cluster(10, 0)))(configuration)
     assert np.isnan(told["compute_time"]).tolist() == (np.arange(10) == 3).tolist()
-    names = ("samples", "compute_time", "transfer_time")
-    slowest = model.evaluate_derived("slowest_worker", {name: told[name][None, None] for name in names})
+    unit = model.space.encode([model.space.validate(configuration)])
+    known = {name: told[name][None, None] for name in ("compute_time", "transfer_time")}
+    known["assigned"] = model.evaluate_derived("assigned", model.inputs(unit))
+    slowest = model.evaluate_derived("slowest_worker", known)
     np.testing.assert_allclose(slowest, np.nanmax(told["compute_time"] + told["transfer_time"]))
 
 
 def test_the_whole_batch_is_done_however_small_the_shares_of_the_workers(model):
     shares = np.where(np.arange(10) == 3, 1.0, 1e-11)  # only the idle machine has one
     configuration = configuration_of(np.arange(10) < 2, np.ones(10), shares)
-    mean = at(model, "samples", configuration)[1]
-    assert (mean**2).sum() == pytest.approx(make_cluster(10, 0).batch)
+    unit = model.space.encode([model.space.validate(configuration)])
+    assigned = model.evaluate_derived("assigned", model.inputs(unit))
+    assert assigned.sum() == pytest.approx(make_cluster(10, 0).batch)
     assert schedule_of(configuration, 100).samples.sum() == 100
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space
+from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space, Subset
 
 KINDS = {
     "float": lambda when: Float(-2.5, 7, when=when),
@@ -20,6 +20,7 @@ KINDS = {
     "ordinal text": lambda when: Ordinal(["low", "mid", "high"], when=when),
     "boolean": lambda when: Boolean(default=True, when=when),
     "simplex": lambda when: Simplex(4, dim="machine", when=when),
+    "subset": lambda when: Subset(4, least=1, default=[True, False, True, False], when=when),
 }
 CONDITIONS = {
     "free": None,
@@ -168,7 +169,7 @@ positive = st.floats(1e-4, 1e6)
 
 @st.composite
 def parameters(draw):
-    kind = draw(st.sampled_from(["float", "flog", "int", "ilog", "cat", "ord", "bool", "simplex"]))
+    kind = draw(st.sampled_from(["float", "flog", "int", "ilog", "cat", "ord", "bool", "simplex", "subset"]))
     if kind == "float":
         low = draw(reals)
         return Float(low, low + draw(st.floats(0.01, 1e6)))
@@ -187,7 +188,10 @@ def parameters(draw):
         )
     if kind == "ord":
         return Ordinal(sorted(draw(st.lists(st.integers(-99, 99), min_size=2, max_size=7, unique=True))))
-    return Boolean() if kind == "bool" else Simplex(draw(st.integers(2, 40)))
+    n = draw(st.integers(2, 40))
+    if kind == "subset":
+        return Subset(n, least=draw(st.integers(0, n - 1)))
+    return Boolean() if kind == "bool" else Simplex(n)
 
 
 @settings(max_examples=80, deadline=None)
@@ -270,6 +274,26 @@ def test_uniform_coordinates_are_dirichlet_shares(n):
     expected = -1 / (n * n * (n + 1))
     off = covariance[~np.eye(n, dtype=bool)]
     np.testing.assert_allclose(off, expected, atol=6 * abs(expected) / np.sqrt(4000) * n)
+
+
+def test_a_subset_that_would_be_too_small_takes_the_largest_coordinates():
+    space = Space(works=Subset(4, dim="machine", least=2))
+    unit = [[0.1, 0.3, 0.2, 0.0], [0.1, 0.9, 0.2, 0.3], [0.6, 0.4, 0.9, 0.7], [0.4, 0.4, 0.4, 0.4]]
+    taken = [np.flatnonzero(configuration["works"]).tolist() for configuration in space.decode(unit)]
+    assert taken == [[1, 2], [1, 3], [0, 2, 3], [0, 1]]
+    assert space.default == {"works": [True] * 4}
+    assert Space(works=Subset(4, default=False)).default == {"works": [False] * 4}
+    assert space.describe() == ["works [at least 2 of 4 over machine]"]
+
+
+def test_opposite_subsets_are_at_distance_1():
+    space = Space(works=Subset(5))
+    first, second = np.array([True, False, True, True, False]), np.array([True, True, True, True, False])
+    rows = space.encode([{"works": list(one)} for one in (first, ~first, second)])
+    here, opposite, near = space.features(rows, "works")
+    assert np.linalg.norm(opposite - here) == pytest.approx(1)
+    assert np.linalg.norm(near - here) == pytest.approx(math.sqrt(1 / 5))
+    np.testing.assert_array_equal(space.wires(rows)["works"], [first, ~first, second])
 
 
 @pytest.mark.parametrize("n", [2, 10, 40])

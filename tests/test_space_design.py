@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Simplex, Space
+from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Simplex, Space, Subset
 
 
 def keys(rows):
@@ -187,6 +187,30 @@ def test_a_tiny_space_gives_its_few_neighbours():
     space = Space(a=Boolean(), b=Boolean())
     rows = space.neighbours(space.encode([{"a": True, "b": False}])[0], np.random.default_rng(0), 50)
     assert len(rows) == 3
+
+
+def test_all_subsets_are_listed_before_any_repeats():
+    space = Space(works=Subset(5, least=3), on=Boolean())
+    assert space.size == 2 * (10 + 5 + 1)
+    rows = space.sample(32, 0)
+    assert len(keys(rows)) == 32
+    assert min(sum(c["works"]) for c in space.decode(rows)) == 3
+    odd = space.constrain(lambda works: sum(works) % 2 == 1)
+    assert odd.size == 2 * (10 + 1)
+    assert all(sum(c["works"]) % 2 for c in odd.design(22, 1))
+    assert Space(works=Subset(300, least=1)).size == 2**300 - 1
+
+
+def test_neighbours_of_a_subset_put_in_put_out_and_swap():
+    space = Space(works=Subset(6, least=2))
+    here = np.array([True, True, False, False, False, False])
+    rows = space.neighbours(space.encode([{"works": here.tolist()}])[0], np.random.default_rng(0), 60)
+    works = np.array([c["works"] for c in space.decode(rows)])
+    assert works.sum(axis=1).min() == 2
+    moves = {(int((here & ~one).sum()), int((one & ~here).sum())) for one in works}
+    assert moves == {(0, 1), (1, 1)}  # out alone would leave too few
+    empty = space.neighbours(space.encode([{"works": [True] * 6}])[0], np.random.default_rng(0), 60)
+    assert {sum(c["works"]) for c in space.decode(empty)} == {5}
 
 
 def test_predicates_keep_their_answers_out_of_range():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space
+from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal, Simplex, Space, Subset
 
 CONSTRUCTION = {
     "Float: the range from 1e-300 to 1e.300 is too wide to compute with.*Use another unit": lambda: Float(
@@ -54,6 +54,13 @@ CONSTRUCTION = {
     "shares must sum to 1, got 0.9": lambda: Simplex(2, default=[0.5, 0.4]),
     "no share may be negative, got -0.5": lambda: Simplex(2, default=[1.5, -0.5]),
     "must be a list of 2 shares, got 'ab'": lambda: Simplex(2, default="ab"),
+    "n must be at least 2 things, got 1. For one, use Boolean": lambda: Subset(1),
+    "least must be from 0 to 2, so that something can be chosen, got 3": lambda: Subset(3, least=3),
+    "the default must take at least 2 of 3, got 1": lambda: Subset(3, least=2, default=[True, False, False]),
+    "the default must have 3 Booleans, got 2": lambda: Subset(3, default=[True, False]),
+    r"the default\[1\] must be True or False, got 2": lambda: Subset(2, default=[True, 2]),
+    "the default must be a list of 2 Booleans, got 'ab'": lambda: Subset(2, default="ab"),
+    "compares 'on', a Subset, with a value": lambda: Space(a=Boolean(when={"on": True}), on=Subset(2)),
     "'young-mb' cannot name a parameter": lambda: Space(**{"young-mb": Boolean()}),
     "'lambda' cannot name a parameter": lambda: Space(**{"lambda": Boolean()}),
     "needs at least one parameter": lambda: Space(),

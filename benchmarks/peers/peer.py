@@ -144,7 +144,8 @@ def spec_of(
 
 
 def spread(space: boat.Space, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration as a peer sees it: shares as weights in [0, 1], equal ones as 0.5.
+    """Return a configuration as a peer sees it: shares as weights in [0, 1], equal ones as 0.5; a subset as
+    Booleans.
 
     No peer knows a simplex; weights are in proportion to shares (:func:`gathered` is the way back).
     """
@@ -153,15 +154,22 @@ def spread(space: boat.Space, configuration: Mapping[str, Any]) -> dict[str, Any
         if isinstance(space.parameters[name], boat.Simplex):
             most = max(max(value), 2 / len(value))
             flat |= {f"{name}_{i}": share / most for i, share in enumerate(value)}
+        elif isinstance(space.parameters[name], boat.Subset):
+            flat |= {f"{name}_{i}": taken for i, taken in enumerate(value)}
         else:
             flat[name] = value
     return flat
 
 
 def gathered(space: boat.Space, flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a peer proposes as a configuration: weights as shares, none at all as equal ones."""
+    """Return what a peer proposes as a configuration: weights as shares, none at all as equal ones; too small
+    a subset as the whole."""
     found: dict[str, Any] = {}
     for name, parameter in space.parameters.items():
+        if isinstance(parameter, boat.Subset):
+            taken = [bool(flat[f"{name}_{i}"]) for i in range(parameter.n)]
+            found[name] = taken if sum(taken) >= parameter.least else [True] * parameter.n
+            continue
         if not isinstance(parameter, boat.Simplex):
             found[name] = flat[name]
             continue
@@ -172,10 +180,13 @@ def gathered(space: boat.Space, flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _items(name: str, parameter: Any) -> list[dict[str, Any]]:
-    """A parameter as peers take it; a simplex is as many weights as it has shares."""
+    """A parameter as peers take it; a simplex is as many weights as it has shares, a subset as many Booleans
+    as it is of."""
     if isinstance(parameter, boat.Simplex):
         weight = {"kind": "float", "low": 0.0, "high": 1.0, "log": False}
         return [{"name": f"{name}_{i}", **weight} for i in range(parameter.n)]
+    if isinstance(parameter, boat.Subset):
+        return [{"name": f"{name}_{i}", "kind": "boolean"} for i in range(parameter.n)]
     return [_parameter(name, parameter)]
 
 

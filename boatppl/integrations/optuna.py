@@ -23,7 +23,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from boatppl.dag import DAGModel
-from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Simplex, Space
+from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Space, Vector
 from boatppl.study import Study
 from boatppl.trial import MeasurementError, State, Trial
 from boatppl.words import ModelError
@@ -227,16 +227,17 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     Raises
     ------
     ModelError
-        For a Simplex, or a context.
+        For a Simplex, a Subset, or a context.
     """
     found: dict[str, BaseDistribution] = {}
     if space.contexts:
         raise ModelError(f"Optuna has no contexts; the space has {', '.join(space.contexts)}.")
     for name in space.slices:
         known = space.parameters[name]
-        if isinstance(known, Simplex):
+        if isinstance(known, Vector):
             raise ModelError(
-                f"Optuna has no distribution for the Simplex {name!r}. Tune it with boat.optimize."
+                f"Optuna has no distribution for the {type(known).__name__} {name!r}. Tune it with "
+                "boat.optimize."
             )
         if isinstance(known, Float):
             found[name] = FloatDistribution(known.low, known.high, log=known.log)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from boatppl.graph import DAG
 from boatppl.plots.canvas import scale
 from boatppl.plots.view import labelled
-from boatppl.space import Simplex, Space
+from boatppl.space import Space, Vector
 from boatppl.words import ModelError, listed, nearest
 
 
@@ -63,7 +63,7 @@ def ladder(model: DAG, name: str, at: Mapping[str, Any], count: int) -> Ladder:
     Raises
     ------
     ModelError
-        For a name that is neither, a fixed parameter, one that does nothing at ``at``, or a simplex.
+        For a name that is neither, a fixed parameter, one that does nothing at ``at``, a simplex or a subset.
     """
     space = model.space
     label = labelled(model, name)
@@ -95,10 +95,10 @@ def _check(space: Space, name: str, at: Mapping[str, Any]) -> None:
         raise ModelError(
             f"{name!r} is no parameter or context of the space.{nearest(name, known)} Known: {listed(known)}."
         )
-    if isinstance(space.parameters[name], Simplex):
+    if isinstance(space.parameters[name], Vector):
         raise ModelError(
-            f"{name!r} is a Simplex: its shares cannot move one at a time. Vary them yourself and draw what "
-            f"study.predict([...]) returns."
+            f"{name!r} is a {type(space.parameters[name]).__name__}: its values are in no order. Vary them "
+            "yourself and draw what study.predict([...]) returns."
         )
     if name not in space.slices:
         raise ModelError(f"{name!r} never moves in this space: it is fixed, or ruled out by what is.")

@@ -1,6 +1,5 @@
 """Which configurations are good: one line each, across all parameters."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.patheffects import withStroke
 from boatppl.plots.canvas import GREY, LINES, ink, one
 from boatppl.plots.view import View, labelled, view
 from boatppl.result import Result
-from boatppl.space import Simplex, Space
+from boatppl.space import Simplex, Space, Vector
 from boatppl.study import Study
 from boatppl.text import shown
 from boatppl.words import ModelError, check_count
@@ -44,7 +43,7 @@ def good(seen: View, count: int) -> Good:
 
 @dataclass(frozen=True)
 class _Column:
-    """One vertical line: a parameter, or one share of a simplex; ``ticks`` are (height, text)."""
+    """One vertical line: a parameter, or one element of a vector; ``ticks`` are (height, text)."""
 
     label: str
     name: str
@@ -111,8 +110,9 @@ def _columns(space: Space, model: Any) -> list[_Column]:
     columns = []
     for name in space.slices:
         parameter = space.parameters[name]
-        if isinstance(parameter, Simplex):
-            ticks = ((0.0, "0"), (0.5, "0.5"), (1.0, "1"))
+        if isinstance(parameter, Vector):
+            simplex = isinstance(parameter, Simplex)
+            ticks = ((0.0, "0"), (0.5, "0.5"), (1.0, "1")) if simplex else ((0.0, "out"), (1.0, "in"))
             columns += [_Column(f"{name}[{i}]", name, i, ticks) for i in range(parameter.n)]
             continue
         columns.append(_Column(_below(name, model.unit_of(name)), name, None, _ticks(space, name)))
@@ -138,9 +138,12 @@ def _ticks(space: Space, name: str) -> tuple[tuple[float, str], ...]:
 
 def _heights(space: Space, unit: np.ndarray, columns: list[_Column]) -> np.ndarray:
     """Return the height of each configuration at each column ``(configuration, column)``."""
-    shares: Mapping[str, np.ndarray] = {
-        item.name: space.features(unit, item.name) for item in columns if item.share is not None
-    }
+    shares: dict[str, np.ndarray] = {}
+    for item in columns:
+        if item.share is not None and item.name not in shares:
+            feature = space.features(unit, item.name)
+            subset = not isinstance(space.parameters[item.name], Simplex)
+            shares[item.name] = (feature > 0).astype(float) if subset else feature
     return np.stack(
         [
             unit[:, space.slices[item.name].start] if item.share is None else shares[item.name][:, item.share]

@@ -15,7 +15,7 @@ from boatppl.plots.view import View, labelled, measured_node, on_scale, quantile
 from boatppl.propagate import needed
 from boatppl.result import Result
 from boatppl.result.html import COLOURS
-from boatppl.space import Simplex
+from boatppl.space import Vector
 from boatppl.study import Study
 from boatppl.words import ModelError, listed
 
@@ -155,7 +155,7 @@ def plot_residual_along(
     seen = view(study)
     space, model = seen.space, seen.study.model
     found = residual_along(seen, node)
-    moving = [n for n in space.slices if not isinstance(space.parameters[n], Simplex)]
+    moving = [n for n in space.slices if not isinstance(space.parameters[n], Vector)]
     asked = [parameters] if isinstance(parameters, str) else parameters
     names = list(asked) if asked is not None else [*moving, *space.contexts]
     by_number = {trial.number: trial for trial in seen.trials}

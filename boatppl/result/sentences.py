@@ -106,6 +106,9 @@ def alternatives(value: object, known: AsGood | None) -> str:
     if known.all:
         return NO_MATTER
     first, last = known.values[0], known.values[-1]
+    if isinstance(value, list) and isinstance(value[0], bool):  # a subset: those of which it does not matter
+        free = [str(i) for i, ends in enumerate(zip(first, last, strict=True)) if ends[0] != ends[1]]
+        return f"with or without {', '.join([*free[:FEW], *(['…'] if len(free) > FEW else [])])}"
     if isinstance(value, list):  # shares: a range for each
         ranges = [interval(low, high, 2) for low, high in zip(first, last, strict=True)]
         return ", ".join([*ranges[:FEW], *(["…"] if len(ranges) > FEW else [])])

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from boatppl.space.conditions import condition_order
 from boatppl.space.numeric import Context, Floats, Integer, within
-from boatppl.space.parameters import Parameter, Simplex
+from boatppl.space.parameters import Parameter, Vector
 from boatppl.space.predicate import Predicate
 from boatppl.words import listed, nearest
 
@@ -54,11 +54,11 @@ class UnitCube:
 
     @cached_property
     def coordinates(self) -> tuple[str, ...]:
-        """A name per coordinate; those of a simplex are numbered."""
+        """A name per coordinate; those of a vector are numbered."""
         names: list[str] = []
         for name in self.slices:
             parameter = self.parameters[name]
-            many = isinstance(parameter, Simplex)
+            many = isinstance(parameter, Vector)
             names += [f"{name}[{i}]" for i in range(parameter.width)] if many else [name]
         return tuple(names)
 

@@ -13,7 +13,7 @@ from scipy.stats import qmc
 
 from boatppl.space.cube import UnitCube
 from boatppl.space.numeric import Floats, Integer
-from boatppl.space.parameters import Parameter, Simplex
+from boatppl.space.parameters import Parameter, Simplex, Subset
 
 Feasible = Callable[[Floats], NDArray[np.bool_]]
 
@@ -41,13 +41,15 @@ def grid(cube: UnitCube, feasible: Feasible) -> Floats:
     """All feasible configurations (configuration, coordinate) of a small finite space, each once."""
     sizes = [cube.parameters[name].levels or 1 for name in cube.slices]
     cells = np.indices(sizes).reshape(len(sizes), -1).T if sizes else np.zeros((1, 0))
-    rows = np.empty(cells.shape)
-    for j, name in enumerate(cube.slices):
+    rows = np.empty((len(cells), cube.dimension))
+    for j, (name, block) in enumerate(cube.slices.items()):
         parameter = cube.parameters[name]
         if isinstance(parameter, Integer):
-            rows[:, j] = parameter.to_unit((cells[:, j] + parameter.low).astype(np.float64))[:, 0]
+            rows[:, block] = parameter.to_unit((cells[:, j] + parameter.low).astype(np.float64))
+        elif isinstance(parameter, Subset):
+            rows[:, block] = parameter.every()[cells[:, j]]
         else:
-            rows[:, j] = (cells[:, j] + 0.5) / sizes[j]
+            rows[:, block] = (cells[:, [j]] + 0.5) / sizes[j]
     snapped = distinct(cube.snap(rows))
     return snapped[feasible(snapped)]
 
@@ -164,6 +166,8 @@ def _steps(parameter: Parameter, here: Floats, rng: np.random.Generator, shrink:
     """Other places (step, width) of one parameter, from `here` (1, width)."""
     if isinstance(parameter, Simplex):
         return parameter.to_unit(_simplex_steps(parameter.from_unit(here)[0], rng, shrink))
+    if isinstance(parameter, Subset):
+        return parameter.to_unit(_subset_steps(parameter.from_unit(here)[0], rng))
     if parameter.levels is None:
         scales = np.repeat(_GAUSSIAN_STEPS, 3) * shrink
         return np.clip(here + scales[:, None] * rng.standard_normal((len(scales), 1)), 0.0, 1.0)
@@ -176,6 +180,19 @@ def _steps(parameter: Parameter, here: Floats, rng: np.random.Generator, shrink:
         return parameter.to_unit(others[others != value])
     places = (np.arange(parameter.levels) + 0.5) / parameter.levels
     return places[np.abs(places - here[0, 0]) > 0.25 / parameter.levels][:, None]
+
+
+def _subset_steps(taken: Floats, rng: np.random.Generator) -> Floats:
+    """Subsets (step, n) near `taken` (n,): every one put in or out, and as many swaps of an in for an out."""
+    n = len(taken)
+    flips = np.abs(taken - np.eye(n))
+    inside, outside = np.flatnonzero(taken), np.flatnonzero(taken == 0)
+    if not len(inside) or not len(outside):
+        return flips
+    swaps = np.tile(taken, (n, 1))
+    swaps[np.arange(n), rng.choice(inside, n)] = 0.0
+    swaps[np.arange(n), rng.choice(outside, n)] = 1.0
+    return np.concatenate([flips, swaps])
 
 
 def _simplex_steps(shares: Floats, rng: np.random.Generator, shrink: float) -> Floats:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from boatppl.space.discrete import Boolean, Categorical, Ordinal
 from boatppl.space.numeric import Context, Float, Integer
 from boatppl.space.simplex import Simplex
+from boatppl.space.subset import Subset
 
-Parameter = Float | Integer | Categorical | Ordinal | Boolean | Simplex
+Vector = Simplex | Subset  # a value is a list, with an element for each of n things
+Parameter = Float | Integer | Categorical | Ordinal | Boolean | Vector
 KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (Float, Integer, Categorical, Ordinal, Boolean, Simplex, Context)
+    kind.__name__: kind for kind in (Float, Integer, Categorical, Ordinal, Boolean, Simplex, Subset, Context)
 }
 
 __all__ = [
@@ -21,4 +23,6 @@ __all__ = [
     "Ordinal",
     "Parameter",
     "Simplex",
+    "Subset",
+    "Vector",
 ]

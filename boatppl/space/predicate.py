@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boatppl.space.numeric import Floats, Integer
-from boatppl.space.parameters import Boolean, Categorical, Ordinal, Parameter, Simplex
+from boatppl.space.parameters import Boolean, Categorical, Ordinal, Parameter, Vector
 from boatppl.words import listed, nearest
 
 _LARGEST_TABLE = 4096
@@ -173,12 +173,12 @@ def equals(
 def _with_shortcut(bare: Predicate) -> Predicate:
     """`bare` with a table where combinations are few, else with columns where a probe finds them safe."""
     parameters = list(bare.parameters.values())
+    if any(isinstance(p, Vector) for p in parameters):  # the function takes lists
+        return bare
     sizes = [p.levels for p in parameters if p.levels is not None]
     if len(sizes) == len(parameters) and math.prod(sizes) <= _LARGEST_TABLE:
         table = _tabulate(bare, sizes)
         return Predicate(bare.function, bare.parameters, bare.role, bare.text, table=table)
-    if any(isinstance(p, Simplex) for p in parameters):
-        return bare
     rng = np.random.default_rng(0)
     probe = {name: p.from_unit(rng.random((_PROBES, p.width))) for name, p in bare.parameters.items()}
     quick = bare._on_arrays(probe)

@@ -39,8 +39,8 @@ class Space:
     [{'young_mb': 4, 'gc': 'g1', 'region_mb': 4}]
 
     Inside, configurations are rows of the unit cube, `unit` (configuration, coordinate): a coordinate per
-    moving parameter (n - 1 for a simplex), none for fixed ones and for those whose condition the fixed ones
-    rule out.
+    moving parameter (n - 1 for a simplex, n for a subset), none for fixed ones and for those whose condition
+    the fixed ones rule out.
 
     Raises ValueError or TypeError with a sentence for a name that is no identifier, something that is no
     parameter, an unknown name or a circle in conditions.
@@ -220,7 +220,7 @@ class Space:
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        """A name per coordinate: the parameter's, numbered for a simplex."""
+        """A name per coordinate: the parameter's, numbered for a simplex or subset."""
         return self._cube.coordinates
 
     @property
@@ -252,7 +252,7 @@ class Space:
     def wires(
         self, unit: ArrayLike, context: Mapping[str, Any] | None = None, *, relax: bool = False
     ) -> dict[str, Floats]:
-        """What a model's functions receive: name -> (configuration,), or (configuration, n) for a simplex.
+        """What a model's functions receive: name -> (configuration,), or (configuration, n) for a vector.
 
         Numbers come in their unit, choices as positions, Booleans as 0/1, an Ordinal as its number or rank,
         inactive parameters at their default. `context`: name -> number or (configuration,). `relax` leaves
@@ -264,8 +264,8 @@ class Space:
         self, unit: ArrayLike, name: str, context: Mapping[str, Any] | None = None, *, relax: bool = False
     ) -> Floats:
         """What a residual compares, (configuration, column): numbers scaled to [0, 1] (log where log),
-        Booleans 0/1, choices one-hot over sqrt(2), the shares of a simplex; inactive parameters at their
-        default. Contexts likewise."""
+        Booleans 0/1, choices one-hot over sqrt(2), shares of a simplex, subsets over sqrt(n); inactive
+        parameters at their default. Contexts likewise."""
         return self._cube.features(unit, name, context, relax=relax)
 
     def feature_columns(self, name: str) -> int:
@@ -325,7 +325,8 @@ class Space:
         """Up to `n` feasible snapped rows (n, coordinate) near `row` (coordinate,), all different from it.
 
         Every other choice, integers at +-1, 2, 4, ..., Gaussian steps of many sizes for floats; swaps,
-        transfers and disturbances of shares; and moves of two parameters at once.
+        transfers and disturbances of shares; things put into a subset, out of it or for each other; and moves
+        of two parameters at once.
         """
         return design.neighbours(self._cube, self.feasible, np.asarray(row, dtype=np.float64), rng, n)
 

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         run = Simulation(make_cluster(options.machines, options.seed), seed=options.seed)
     machines = space(options.machines)
-    size = f"{options.machines} machines, {len(machines.parameters)} parameters"
+    size = f"{options.machines} machines, {machines.dimension} coordinates"
     print(f"{run.kind}: {size}, cluster {options.seed}")
     result = boat.optimize(
         observed(run),

@@ -4,12 +4,10 @@ Written from how the system works (Li et al., "Scaling distributed machine learn
 server", OSDI 2014; Dean & Barroso, "The tail at scale", CACM 2013) and from the cluster's catalogue; it has
 seen neither the simulation's code nor a measurement. Every prior's source is beside it.
 
-    shares -> samples -> compute time (each machine, by its speed) -----------------\
+    shares, who works -> samples -> compute time (each machine, by its speed) -----------------\
     who serves, who works -> shortest pull -> transfer time (each machine, by its link) -> slowest worker
                                                                      slowest worker -> iteration time
 """
-
-from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -17,18 +15,12 @@ import pytensor.tensor as pt
 
 import boatppl as boat
 from models.sgd_scheduling.cluster import Cluster
-from models.sgd_scheduling.spaces import named
 
 
-@boat.derived(dims="machine")
-def assigned(works, share, batch):
+@boat.derived(dims="machine", transform="sqrt")
+def assigned(works, share, batch):  # samples: whole in the end, but hundreds
     mine = works * (share + 1e-6)  # the whole batch is done, however little the workers' shares add up to
     return batch * mine / mine.sum()
-
-
-@boat.node(over="machine", transform="sqrt", residual=None, noise=pm.HalfNormal.dist(0.02))
-def samples(assigned):  # what the scheduler makes of a share: rounded to whole samples
-    return assigned
 
 
 @boat.shared(dims="machine", unit="1/s")
@@ -42,11 +34,11 @@ def speed(cores, ghz):
     over="machine",
     unit="s",
     transform="log",
-    residual=boat.GP(inputs=["samples"], amplitude=pm.HalfNormal.dist(0.1)),
+    residual=boat.GP(inputs=["assigned"], amplitude=pm.HalfNormal.dist(0.1)),
 )
-def compute_time(samples, speed):
+def compute_time(assigned, speed):
     overhead = pm.LogNormal("overhead_s", np.log(0.05), 1)  # starting a batch: 10 to 250 ms
-    return overhead + samples / speed
+    return overhead + assigned / speed
 
 
 @boat.shared(dims="machine", unit="MB/s")
@@ -71,8 +63,8 @@ def transfer_time(shortest_pull, bandwidth, parameters_mb):
 
 
 @boat.derived(unit="s")
-def slowest_worker(samples, compute_time, transfer_time):  # a share may round to no sample at all
-    return pt.switch(samples > 0.5, compute_time + transfer_time, 0.0).max()
+def slowest_worker(assigned, compute_time, transfer_time):  # a share may round to no sample at all
+    return pt.switch(assigned > 0.5, compute_time + transfer_time, 0.0).max()
 
 
 @boat.node(unit="s", transform="log", residual=None)
@@ -87,7 +79,6 @@ def _longest(seconds):
 
 PARTS = [
     assigned,
-    samples,
     speed,
     compute_time,
     bandwidth,
@@ -108,15 +99,4 @@ def scheduling_model(space: boat.Space, cluster: Cluster) -> boat.DAGModel:
         "parameters_mb": cluster.parameter_bytes / 1e6,
     }
     machines = [f"machine {i}" for i in range(len(cluster))]
-    roles = [_role(name, len(cluster)) for name in ("works", "serves")]
-    return boat.DAGModel(space, [*roles, *PARTS], coords={"machine": machines}, data=data)
-
-
-def _role(name: str, n: int) -> Any:
-    """The Booleans ``works_0``, ``works_1``, ... as one vector ``(machine,)`` of zeros and ones."""
-
-    def stacked(*flags):
-        return pt.stack(flags)
-
-    stacked.__name__ = name
-    return boat.derived(dims="machine")(named(stacked, [f"{name}_{i}" for i in range(n)]))
+    return boat.DAGModel(space, PARTS, coords={"machine": machines}, data=data)

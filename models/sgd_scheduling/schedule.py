@@ -51,10 +51,9 @@ def whole_samples(weights: np.ndarray, batch: int) -> np.ndarray:
 def schedule_of(configuration: Mapping[str, Any], batch: int) -> Schedule:
     """Read a configuration of :func:`models.sgd_scheduling.spaces.space`."""
     share = np.asarray(configuration["share"], float)
-    works = np.array([bool(configuration[f"works_{i}"]) for i in range(len(share))])
-    serves = np.array([bool(configuration[f"serves_{i}"]) for i in range(len(share))])
+    works, serves = (np.asarray(configuration[role], bool) for role in ("works", "serves"))
     if not works.any():
-        raise ValueError("nobody works in this configuration: set one of works_0, works_1, ... to True.")
+        raise ValueError("nobody works in this configuration: works needs a machine that is True.")
     weights = np.where(works, share, 0.0)
     if weights.sum() <= 0:  # all of the batch was meant for machines that do not work
         weights = works.astype(float)
@@ -67,6 +66,8 @@ def configuration_of(
     """Write a configuration: ``weights (machine,)`` are in proportion to shares; those of idle machines count
     for nothing and stay as they are in the sum."""
     total = float(np.sum(weights))
-    named = {f"works_{i}": bool(on) for i, on in enumerate(works)}
-    named |= {f"serves_{i}": bool(on) for i, on in enumerate(serves)}
-    return {"share": [float(w) / total for w in weights], **named}
+    return {
+        "share": [float(w) / total for w in weights],
+        "works": [bool(on) for on in works],
+        "serves": [bool(on) for on in serves],
+    }
