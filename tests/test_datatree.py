@@ -30,7 +30,12 @@ def rate(x, z):
     return malloc * (0.5 + x)
 
 
-@boat.node(unit="ms", robust=True, residual=boat.GP(["x", "rate"], kernel="matern32"))
+@boat.derived(transform="log")
+def work(rate, z):
+    return rate * (1 + z)
+
+
+@boat.node(unit="ms", robust=True, residual=boat.GP(["x", "work"], kernel="matern32"))
 def pause(rate):
     return pm.Normal("base", 0, 1) + rate
 
@@ -57,7 +62,7 @@ def waited(x, cores, speed):
 
 MODEL = boat.DAGModel(
     boat.Space(x=boat.Float(0, 1), z=boat.Float(0, 1)),
-    [rate, pause, linear, speed, took, waited],
+    [rate, work, pause, linear, speed, took, waited],
     coords={"machine": ["a", "b", "c"]},
     data={"cores": ("machine", CORES)},
 )
@@ -182,7 +187,7 @@ def test_observed_data_is_what_was_measured(found):
 def test_constant_data_is_what_arrived(found):
     constant = found["pause"]["constant_data"]
     np.testing.assert_allclose(constant["rate"], found["rate"]["observed_data"]["rate"])
-    assert list(constant["residual_column"].values) == ["x", "rate"]
+    assert list(constant["residual_column"].values) == ["x", "work"]
     np.testing.assert_allclose(
         constant["residual_input"].sel(residual_column="x"), [t.configuration["x"] for t in trials(N)]
     )
