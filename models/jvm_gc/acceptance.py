@@ -4,7 +4,7 @@ a seed.
 For each seed every method searches with the same budget, then the baseline and every method's best are
 measured anew in rounds of random order, under load seeds that no search saw. The table says, for each method
 and seed, the ratio baseline / best of p99 with its one-sided 95 % lower bound. Finished seeds are kept in a
-file and not run again.
+file and not run again; every search's trials are in a study file beside it.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import ast
 import csv
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,39 +34,51 @@ DISTURBED = 1.5
 COLUMNS = ("workload", "seed", "method", "trials", "round", "baseline_ms", "best_ms", "configuration")
 
 Configuration = Mapping[str, Any]
-Method = Callable[[JvmGc, boat.Space, Workload, int, int], Configuration]
+Method = Callable[[JvmGc, boat.Space, Workload, "Search"], Configuration]
 
 
-def structured(run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int) -> Configuration:
+@dataclass(frozen=True)
+class Search:
+    """One search: its seed, how many trials it may make, and where they are logged under which name."""
+
+    seed: int
+    trials: int
+    log: Path
+    name: str
+
+    def best(self, run: JvmGc, model: Any, **options: Any) -> Configuration:
+        """Return what :func:`boatppl.optimize` ends with."""
+        options |= {"n_trials": self.trials, "random_seed": self.seed, "storage": self.log, "name": self.name}
+        result = boat.optimize(run, model, minimize="p99", control_every=0, progress=False, **options)
+        return dict(result.best_configuration)
+
+
+def structured(run: JvmGc, where: boat.Space, workload: Workload, search: Search) -> Configuration:
     """The model as it stands."""
-    return _optimised(run, jvm_model(where, workload.heap_mb), seed, trials)
+    return search.best(run, jvm_model(where, workload.heap_mb))
 
 
-def without_residuals(
-    run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int
-) -> Configuration:
+def without_residuals(run: JvmGc, where: boat.Space, workload: Workload, search: Search) -> Configuration:
     """The same formulas with nothing for what they do not know."""
     parts = [replace(part, residual=None) if isinstance(part, Node) else part for part in PARTS]
-    return _optimised(run, boat.DAGModel(where, parts, data={"heap_mb": workload.heap_mb}), seed, trials)
+    return search.best(run, boat.DAGModel(where, parts, data={"heap_mb": workload.heap_mb}))
 
 
-def generic(run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int) -> Configuration:
+def generic(run: JvmGc, where: boat.Space, workload: Workload, search: Search) -> Configuration:
     """Our own generic mode, told what the model's p99 is told: a log scale, and that a run may go wrong."""
-    return _optimised(run, where, seed, trials, transform="log", robust=True)
+    return search.best(run, where, transform="log", robust=True)
 
 
-def random_search(run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int) -> Configuration:
+def random_search(run: JvmGc, where: boat.Space, workload: Workload, search: Search) -> Configuration:
     """The default and a quasi-random design; the least measured wins."""
-    rows = [where.default, *where.design(trials - 1, seed)]
+    rows = [where.default, *where.design(search.trials - 1, search.seed)]
     return min(rows, key=lambda configuration: p99_or_worst(run, configuration))
 
 
-def knowledge_alone(
-    run: JvmGc, where: boat.Space, workload: Workload, seed: int, trials: int
-) -> Configuration:
+def knowledge_alone(run: JvmGc, where: boat.Space, workload: Workload, search: Search) -> Configuration:
     """What the model recommends after zero trials: the least prior mean among many configurations."""
-    study = boat.Study(jvm_model(where, workload.heap_mb), minimize="p99", random_seed=seed)
-    rows = where.design(512, seed)
+    study = boat.Study(jvm_model(where, workload.heap_mb), minimize="p99", random_seed=search.seed)
+    rows = where.design(512, search.seed)
     draws = np.log(study.predict(rows, noise=False)["p99"].values)
     return rows[int(np.nanargmin(np.nanmean(draws, axis=0)))]
 
@@ -80,22 +92,19 @@ METHODS: dict[str, Method] = {
 }
 
 
-def _optimised(run: JvmGc, model: Any, seed: int, trials: int, **options: Any) -> Configuration:
-    options |= {"n_trials": trials, "random_seed": seed, "control_every": 0, "progress": False}
-    result = boat.optimize(run, model, minimize="p99", **options)
-    return dict(result.best_configuration)
-
-
-def one_seed(name: str, seed: int, methods: Sequence[str], trials: int, turn: Turn) -> list[dict[str, Any]]:
+def one_seed(
+    name: str, seed: int, methods: Sequence[str], trials: int, turn: Turn, log: Path
+) -> list[dict[str, Any]]:
     """Search with every method, then measure every best and the baseline in rounds; return the rows of the
-    file."""
+    file. The trials stay in ``log``."""
     workload = WORKLOADS[name]
     where = space(workload)
     best: dict[str, Configuration] = {}
     for i, method in enumerate(methods):
         run = JvmGc(workload, seed=100_000 * (i + 1) + 1_000 * seed)
         turn.take()
-        best[method] = METHODS[method](run, where, workload, seed, trials)
+        search = Search(seed, trials, log, f"{name}, {method}, seed {seed}")
+        best[method] = METHODS[method](run, where, workload, search)
         turn.rest()
         print(f"seed {seed} {method}: {dict(best[method])}", flush=True)
     fresh, order, rows = JvmGc(workload, seed=EVIDENCE_SEED + 1_000 * seed), random.Random(seed), []
@@ -169,12 +178,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--file", type=Path, default=FILE)
     parser.add_argument("--lock", type=Path, help="file to hold an advisory lock on during runs")
     options = parser.parse_args(arguments)
-    rows, turn = read(options.file), Turn(options.lock, 60.0)
+    rows, turn, log = read(options.file), Turn(options.lock, 60.0), options.file.with_suffix(".db")
     for seed in range(1, options.seeds + 1):
         known = {r["method"] for r in rows if r["workload"] == options.workload and int(r["seed"]) == seed}
         missing = [method for method in options.methods if method not in known]
         if missing:
-            rows += one_seed(options.workload, seed, missing, options.trials, turn)
+            rows += one_seed(options.workload, seed, missing, options.trials, turn, log)
             _write(options.file, rows)
     text = report(rows, identity(JvmGc(WORKLOADS[options.workload])))
     options.file.with_suffix(".md").write_text(text)
