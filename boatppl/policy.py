@@ -17,7 +17,7 @@ from boatppl.limits import Limits
 from boatppl.predict import predictive
 from boatppl.propagate import Posterior, needed, prior
 from boatppl.retry import to_retry
-from boatppl.rivals import Rivals
+from boatppl.rivals import GENERIC, Rivals
 from boatppl.suggest import Runs, Score, suggest
 from boatppl.trial import State, Trial, Trials
 from boatppl.words import ModelError, listed
@@ -76,11 +76,12 @@ class Policy:
             return Choice(self.space.default, "default", self._foretold(self.space.default, context))
         self._check_measured(trials, known)
         number = len(kept(trials))
-        if not self.modelled(trials, known):
+        initial = not self.modelled(trials, known)
+        if initial and not self._may_speak(trials, known):
             configuration = self._designed(trials, number)
             return Choice(configuration, "design", self._foretold(configuration, context))
         try:
-            return self._suggested(trials, known, number, context)
+            return self._suggested(trials, known, number, context, initial)
         except ModelError:
             raise
         except Exception as error:  # inference has its own fallbacks; a study survives what they do not
@@ -94,6 +95,12 @@ class Policy:
         configuration of a small space was run) and one has an objective."""
         done = len(searched(trials)) + len(trials.running)
         return done >= min(self.n_initial, self.space.size) and bool(known.objective)
+
+    def _may_speak(self, trials: Trials, known: Evidence) -> bool:
+        """Whether an initial trial is the developer's model's to choose: the one after the default. Knowledge
+        may know a good region before any run; if it is wrong, one trial is lost and not the design."""
+        developed = self.rivals.first != GENERIC
+        return developed and bool(known.objective) and len(searched(trials)) + len(trials.running) == 1
 
     def _foretold(
         self, configuration: Mapping[str, Any], context: Mapping[str, Any]
@@ -122,13 +129,20 @@ class Policy:
                     return configuration
         return self.space.design(1, [self.seed, number])[0]
 
-    def _suggested(self, trials: Trials, known: Evidence, number: int, context: Mapping[str, Any]) -> Choice:
+    def _suggested(
+        self, trials: Trials, known: Evidence, number: int, context: Mapping[str, Any], initial: bool
+    ) -> Choice:
+        """What a rival, drawn by weight, suggests; of the initial trials what the developer's model does, and
+        then no rival is judged by it."""
         rivals, objective = self.rivals, known.objective
         posteriors = rivals.posteriors(known.trials, objective)
         shares = rivals.weights(trials.finished, objective)
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         names = list(shares)
-        draw = np.random.default_rng([seed, 51]).choice(len(names), p=list(shares.values()))
+        chance = {rivals.first: 1.0} if initial else shares
+        draw = np.random.default_rng([seed, 51]).choice(
+            len(names), p=[chance.get(name, 0.0) for name in names]
+        )
         runs = Runs(
             measured=self._rows(known.eligible),
             pending=self._rows(trials.running),
@@ -140,6 +154,8 @@ class Policy:
         [configuration] = self.space.decode(found.unit[None])
         record = rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
         record |= {"proposed_by": names[draw], "evaluated": found.evaluated}
+        if initial:
+            del record["forecasts"]
         record |= self.limits.outlook(posteriors[rivals.first], known, found.unit, context)
         record |= _stood_in(posteriors)
         if found.repeated:

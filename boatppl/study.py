@@ -54,7 +54,8 @@ class Study:
     random_seed
         The same seed, trials and pending set give the same next configuration.
     n_initial
-        How many trials come before the first modelled one: the default, then a quasi-random design.
+        How many trials come before the rival models take over: the default, what the developer's model
+        proposes after it, then a quasi-random design.
     acquisition
         How the posterior chooses: ``"expected improvement"``, ``"thompson"`` or ``"posterior mean"``.
     hedge

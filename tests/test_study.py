@@ -85,6 +85,16 @@ def test_the_optimum_of_a_structured_problem_is_found_in_few_trials(model):
     assert best.ratio[0] > 1.5
 
 
+def test_of_the_initial_trials_the_developers_model_proposes_the_second(model):
+    """Knowledge may know a good region before any run; no rival is judged by it."""
+    study = play(boat.Study(model, minimize="cost", random_seed=1), 4)
+    assert [trial.origin for trial in study.trials] == ["default", "suggested", "design", "suggested"]
+    assert study.trials[1].suggestion["proposed_by"] == "structured"
+    assert study.rivals.scored(study.trials, study.evidence().objective) == [study.trials[3]]
+    generic = play(boat.Study(model.space, minimize="cost", random_seed=1), 4)
+    assert [trial.origin for trial in generic.trials] == ["default", "design", "design", "design"]
+
+
 def test_maximising_the_negative_finds_what_minimising_finds(space):
     def run(c):
         return (np.log(c["x"]) - 1) ** 2 + (c["y"] - 4) ** 2 / 10
