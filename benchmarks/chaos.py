@@ -222,7 +222,7 @@ def stores(folder: Path, n: int, seed: int = 0) -> Counts:
 def _next_of_row(study: boat.Study) -> dict[str, Any]:
     """What to run next: a function of the log, so that processes that ask at once want the same."""
     number = sum(trial.state is not boat.State.ABORTED for trial in study.trials)
-    return {"x": float((number * 0.6180339887498949) % 1.0), "y": 1 + number % 8}
+    return SPACE.validate({"x": float((number * 0.6180339887498949) % 1.0), "y": 1 + number % 8})
 
 
 def processes(folder: Path, n: int, n_trials: int, n_kills: int, seed: int = 0) -> Counts:

@@ -375,7 +375,7 @@ def test_many_rows_leave_one_out_of_the_inducing_points(posterior, monkeypatch):
 
 def test_leave_one_out_is_fast():
     """2,000 draws, 60 trials, Student-t: about a second (measured; the bound is for a crowded machine)."""
-    inference = Inference(boat.DAGModel(MODEL.space, [rate, pause]), 0)
+    inference = Inference(boat.DAGModel(MODEL.space, [rate, work, pause]), 0)
     posterior = inference.posterior(
         measured(inference.model, trials(60)), Chains(1000, 50, 2, 0.8, max_treedepth=3, dispersed=False)
     )

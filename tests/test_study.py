@@ -48,7 +48,7 @@ def configurations(study):
 def test_the_default_comes_first_and_configurations_never_repeat(model):
     study = play(boat.Study(model, minimize="cost", random_seed=3), 8)
     assert configurations(study)[0] == model.space.default
-    assert [trial.origin for trial in study.trials[:3]] == ["default", "design", "design"]
+    assert [trial.origin for trial in study.trials[:3]] == ["default", "suggested", "design"]
     assert all(trial.origin == "suggested" for trial in study.trials[3:])
     assert len({tuple(c.items()) for c in configurations(study)}) == 8
 
@@ -276,8 +276,13 @@ def test_the_first_trials_say_what_the_priors_say(model):
     assert known["low"] < np.quantile(cost, 0.1)
     assert known["high"] > np.quantile(cost, 0.9)
     study.tell(default, {"rate": 15.0, "cost": 21.0})
-    assert study.ask().suggestion["prior"]
-    assert len(study.rivals.history(study.trials, {0: 21.0})) == 1  # a prior is no forecast: it is not scored
+    study.tell(study.ask(), {"rate": 8.0, "cost": 12.0})
+    third = study.ask()
+    assert third.origin == "design"
+    assert third.suggestion["prior"]
+    study.tell(third, {"rate": 5.0, "cost": 11.0})
+    objective = study.evidence().objective
+    assert len(study.rivals.history(study.trials, objective)) == 1  # a prior is no forecast: it is not scored
     generic = boat.Study(model.space, minimize="cost", random_seed=0)
     assert generic.ask().suggestion is None  # it has no prior in the objective's unit
 
