@@ -11,6 +11,7 @@ import argparse
 import ast
 import csv
 import random
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,17 @@ from models.jvm_gc.workload import WORKLOADS, Workload
 FILE = Path(__file__).parent / "acceptance.csv"
 ROUNDS = 8
 DISTURBED = 1.5
-COLUMNS = ("workload", "seed", "method", "trials", "round", "baseline_ms", "best_ms", "configuration")
+COLUMNS = (
+    "workload",
+    "seed",
+    "method",
+    "trials",
+    "round",
+    "baseline_ms",
+    "best_ms",
+    "configuration",
+    "commit",
+)
 
 Configuration = Mapping[str, Any]
 Method = Callable[[JvmGc, boat.Space, Workload, "Search"], Configuration]
@@ -107,6 +118,7 @@ def one_seed(
         best[method] = METHODS[method](run, where, workload, search)
         turn.rest()
         print(f"seed {seed} {method}: {dict(best[method])}", flush=True)
+    code = commit()
     fresh, order, rows = JvmGc(workload, seed=EVIDENCE_SEED + 1_000 * seed), random.Random(seed), []
     for number in range(ROUNDS):
         contenders: dict[str, Configuration] = {"": where.default, **best}
@@ -115,10 +127,19 @@ def one_seed(
         turn.take()
         p99 = {method: p99_or_worst(fresh, contenders[method]) for method in names}
         for method in methods:
-            row = (name, seed, method, trials, number, p99[""], p99[method], dict(best[method]))
+            row = (name, seed, method, trials, number, p99[""], p99[method], dict(best[method]), code)
             rows.append(dict(zip(COLUMNS, row, strict=True)))
         turn.rest()
     return rows
+
+
+def commit() -> str:
+    """Return the commit of the code that searches, ``unknown`` where git does not say."""
+    asked = ["git", "-C", str(FILE.parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -217,17 +238,16 @@ def report(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
 def details(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table with a row for each method and seed."""
     lines = [
-        "| method | seed | recommended | ms | baseline ms | ratio | bound |",
-        "|---|---|---|---|---|---|---|",
+        "| method | seed | recommended | ms | baseline ms | ratio | bound | commit |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for method, seed in dict.fromkeys((row["method"], row["seed"]) for row in rows):
         mine = [row for row in rows if (row["method"], row["seed"]) == (method, seed)]
         pairs = [(float(row["baseline_ms"]), float(row["best_ms"])) for row in mine]
         (ratio, bound), (before, after) = lower_bound(pairs), np.median(pairs, axis=0)
         sizes = ", ".join(str(value) for value in ast.literal_eval(str(mine[0]["configuration"])).values())
-        lines.append(
-            f"| {method} | {seed} | {sizes} | {after:.1f} | {before:.1f} | {ratio:.2f} | {bound:.2f} |"
-        )
+        found = f"{after:.1f} | {before:.1f} | {ratio:.2f} | {bound:.2f} | {mine[0]['commit']}"
+        lines.append(f"| {method} | {seed} | {sizes} | {found} |")
     return "\n".join(lines)
 
 
