@@ -10,7 +10,7 @@ from boatppl.feasible import CARE
 from boatppl.graph import DAG
 from boatppl.node import Node
 from boatppl.propagate import Luck, NodeDraws, Posterior, needed
-from boatppl.space import Simplex, Space, Vector
+from boatppl.space import Space, Subset, Vector
 from boatppl.suggest import Goal, Score
 
 TOLERANCE = 0.05  # of the objective: a loss below it is none
@@ -176,10 +176,10 @@ def as_good(
     count = max(5, min(FINEST, ROWS // max(lines, 1)))
     ladders = {name: [_ladder(space, name, centre, count)] for name in active if name not in whole}
     for name, vector in whole.items():
-        simplex = isinstance(vector, Simplex)
-        ladders[name] = (
-            _shares_ladders(space, name, best, count) if simplex else _members_ladders(space, name, best)
-        )
+        if isinstance(vector, Subset):
+            ladders[name] = _members_ladders(space, name, best, vector.least)
+        else:
+            ladders[name] = _shares_ladders(space, name, best, count)
     rows = np.concatenate([centre[None], *(ladder for several in ladders.values() for ladder in several)])
     draws = noise_free(rows)
     loss = goal.sign * (draws - draws[:, :1]) / abs(np.nanmedian(draws[:, 0]))
@@ -248,11 +248,10 @@ def _shares_ladders(space: Space, name: str, best: Mapping[str, Any], count: int
     return ladders
 
 
-def _members_ladders(space: Space, name: str, best: Mapping[str, Any]) -> list[np.ndarray]:
+def _members_ladders(space: Space, name: str, best: Mapping[str, Any], least: int) -> list[np.ndarray]:
     """Return for every element of a subset the rows ``(value, coordinate)`` without it and with it, as far as
-    enough are taken."""
-    taken, least = best[name], getattr(space.parameters[name], "least", 0)
-    ladders = []
+    at least so many are taken."""
+    taken, ladders = best[name], []
     for element in range(len(taken)):
         values = [[*taken[:element], on, *taken[element + 1 :]] for on in (False, True)]
         ladders.append(space.encode([{**best, name: value} for value in values if sum(value) >= least]))

@@ -139,21 +139,20 @@ class Policy:
         shares = rivals.weights(trials.finished, objective)
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         names = list(shares)
-        chance = {rivals.first: 1.0} if initial else shares
-        draw = np.random.default_rng([seed, 51]).choice(
-            len(names), p=[chance.get(name, 0.0) for name in names]
-        )
+        draw = np.random.default_rng([seed, 51]).choice(len(names), p=list(shares.values()))
+        proposer = rivals.first if initial else names[draw]
         runs = Runs(
             measured=self._rows(known.eligible),
             pending=self._rows(trials.running),
             taken=self._rows(kept(trials)),
             feasible=self.feasible(known, context),
         )
-        proposer = posteriors[names[draw]]
-        found = suggest(proposer, self.goal, runs, seed, acquisition=self.acquisition, contexts=context)
+        found = suggest(
+            posteriors[proposer], self.goal, runs, seed, acquisition=self.acquisition, contexts=context
+        )
         [configuration] = self.space.decode(found.unit[None])
         record = rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
-        record |= {"proposed_by": names[draw], "evaluated": found.evaluated}
+        record |= {"proposed_by": proposer, "evaluated": found.evaluated}
         if initial:
             del record["forecasts"]
         record |= self.limits.outlook(posteriors[rivals.first], known, found.unit, context)
