@@ -165,11 +165,14 @@ def sample(
     tables: Mapping[str, Table],
     seed: int,
     length: Chains = SHORT,
-    start: np.ndarray | None = None,
     cores: int = 2,
     deadline: float = DEADLINE,
 ) -> BlockPosterior:
     """Sample a block's posterior given its nodes' tables.
+
+    The warm start is the mode that a climb from the prior's centre finds, and the curvature there. It is no
+    earlier fit's last position, so that the draws follow from the tables alone and a resumed study repeats
+    them.
 
     If the chains do not agree the block is sampled once more, with three times the warm-up and shorter
     steps: dispersed ones again from dispersed starts, others from the mode. If the sampler fails or is not
@@ -181,10 +184,7 @@ def sample(
     tables
         The table of every node of the block, by name.
     seed
-        The same seed, tables, start and length give the same draws, bit for bit, whatever ``cores``.
-    start
-        A position ``(dimension,)`` to begin from (a warm start); by default the prior's centre. It is first
-        climbed to the nearby mode.
+        The same seed, tables and length give the same draws, bit for bit, whatever ``cores``.
     deadline
         Seconds.
     """
@@ -193,7 +193,7 @@ def sample(
     if origin.size == 0:  # nothing is unknown
         nothing, certain = np.zeros((length.total, 0)), Verdict(1.0, length.total, 0, length.total)
         return _posterior(density, tables, nothing, {}, length, certain, origin)
-    mode = climb(logp, origin if start is None else _fit_length(start, density, origin))
+    mode = climb(logp, origin)
     size = density.layout.size
     near, apart = laplace(logp, mode, size), Start(origin, np.eye(size))
     end = time.monotonic() + deadline
@@ -340,13 +340,6 @@ def judge(chains: np.ndarray, divergences: int, acceptable_r_hat: float = 1.01) 
         r_hat = np.nan_to_num(rank_r_hat(chains, chain_axis=0, draw_axis=1), nan=np.inf)
         ess = np.nan_to_num(bulk_ess(chains, chain_axis=0, draw_axis=1))
     return Verdict(float(r_hat.max()), float(ess.min()), divergences, chain * draw, acceptable_r_hat)
-
-
-def _fit_length(start: np.ndarray, density: BlockDensity, origin: np.ndarray) -> np.ndarray:
-    """A warm start from fewer rows: new robust scales begin at 1."""
-    fitted = origin.copy()
-    fitted[: density.layout.size] = start[: density.layout.size]
-    return fitted
 
 
 def _around_mode(

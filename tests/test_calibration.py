@@ -90,6 +90,31 @@ def robust():
     return Kind(boat.DAGModel(SPACE, [y]), simulate)
 
 
+def counted():
+    @boat.node(transform="log1p")
+    def y(x):
+        return pm.LogNormal("level", 3, 0.5) * (1 + x)
+
+    def simulate(theta, x, scale, rng):
+        smooth = np.log1p(theta["level"] * (1 + x)) + residual(x[:, None], theta, rng)
+        return {"y": np.expm1(smooth + run_to_run(theta["noise"], scale["y"], len(x), rng))}
+
+    return Kind(boat.DAGModel(SPACE, [y]), simulate)
+
+
+def share():
+    @boat.node(transform="logit")
+    def y(x):
+        return pm.Beta("hit", 2, 2) ** (1 + x)
+
+    def simulate(theta, x, scale, rng):
+        mean = theta["hit"] ** (1 + x)
+        smooth = np.log(mean / (1 - mean)) + residual(x[:, None], theta, rng)
+        return {"y": 1 / (1 + np.exp(-smooth - run_to_run(theta["noise"], scale["y"], len(x), rng)))}
+
+    return Kind(boat.DAGModel(SPACE, [y]), simulate)
+
+
 def shared():
     @boat.shared
     def common():
@@ -215,7 +240,7 @@ def test_ranks_among_draws_that_are_too_narrow_are_not_uniform():
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("make", [plain, robust, shared, vector])
+@pytest.mark.parametrize("make", [plain, robust, counted, share, shared, vector])
 def test_ranks_are_uniform_in_200_fits(make):
     assert_uniform(ranks_of(compared(make, 200, LENGTH)))
 
@@ -241,7 +266,7 @@ def test_draws_of_another_posterior_are_many_errors_apart():
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("make", [plain])
+@pytest.mark.parametrize("make", [plain, robust, share, shared, vector])
 def test_the_posterior_is_what_pm_sample_finds_in_the_twin(make):
     """A node opened as ordinary PyMC and sampled there: the same within Monte-Carlo error."""
     kind = make()

@@ -220,6 +220,8 @@ class TestRepeats:
 
         def drive(command: list[str], folder: Path, timeout: float) -> tuple[dict[str, float], object]:
             number, stalled = next(told)
+            if stalled < 0:
+                raise RunFailed("the JVM gave no measurements: it died")
             return {"p99": float(number)}, SimpleNamespace(other_cpu=0.0, stalled=stalled)
 
         monkeypatch.setattr(under_test, "_drive", drive)
@@ -240,6 +242,14 @@ class TestRepeats:
         assert {run.load_seed for run in system.log} == {7}
         assert {run.medium for run in system.log} == {"disk"}
         assert not list(tmp_path.iterdir())
+
+    def test_a_repeat_that_dies_is_a_failure_however_the_disturbed_run_went(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        system = self.system(tmp_path, monkeypatch, (0.02, -1.0))
+        with pytest.raises(RunFailed, match="it died"):
+            system(DEFAULT)
+        assert [run.error for run in system.log] == ["", "the JVM gave no measurements: it died"]
 
     def test_a_run_that_falls_behind_the_offered_load_is_a_failure(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -352,6 +362,12 @@ class TestTheTable:
     def test_it_is_about_one_system(self) -> None:
         about = record.TABLE.with_suffix(".json").read_text()
         assert "driver_sha256" in about
+
+    def test_every_configuration_was_run_at_least_three_times(self) -> None:
+        counts = Counter(tuple(sorted(run.configuration.items())) for run in load())
+        assert len(counts) >= 76
+        assert min(counts.values()) >= 3
+        assert len(Replay().configurations) == len(counts) - 3  # all but the untouched collectors
 
     def test_its_runs_obey_the_bounds_of_what_they_measure(self) -> None:
         for run in load():

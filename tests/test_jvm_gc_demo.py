@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+import boatppl as boat
 from models.jvm_gc import acceptance, demo, report
 from models.jvm_gc.medium import Medium
 from models.jvm_gc.record import PARAMETERS, TABLE
@@ -25,7 +26,12 @@ from models.jvm_gc.workload import WORKLOADS, Workload
 def test_a_replay_says_so_first_and_last_and_shows_what_was_learned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert demo.main(["--replay", "--trials", "3", "--report", str(tmp_path)]) == 0
+    assert (
+        demo.main(
+            ["--replay", "--trials", "3", "--report", str(tmp_path), "--storage", str(tmp_path / "demo.db")]
+        )
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == lines[-1] == demo.REPLAYED
     assert sum(line.split()[:1] in (["0"], ["1"], ["2"]) for line in lines) == 3  # each trial is a line
@@ -164,8 +170,22 @@ def test_a_file_never_mixes_systems_workloads_or_media_in_a_study() -> None:
 
     disk = SimpleNamespace(medium=Medium(Path("/tmp"), "disk"))
     names = [name(), name("--workload", "tiny-rows"), name("--collectors"), name(live=disk), name(live=None)]
-    assert len(set(names)) == 5
-    assert name("--seed", "5", "--trials", "20") == name()  # the same system: the study goes on
+    assert len({*names, name("--seed", "5")}) == 6
+    assert name("--trials", "20") == name()  # the same system: the study goes on
+
+
+def test_an_interrupted_study_goes_on_and_a_finished_one_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "demo.db"
+    assert demo.next_study(file, "a", 2) == ("a", 0)
+    study = boat.Study(space(), minimize="p99", storage=file, name="a", random_seed=1)
+    study.tell(study.ask(), {"p99": 1.0})
+    study.fail(study.ask(), "interrupted from the keyboard", boat.State.ABORTED)
+    study.ask()  # the process died
+    assert demo.next_study(file, "a", 2) == ("a", 1)
+    assert demo.next_study(file, "b", 2) == ("b", 0)
+    study.tell(study.ask(), {"p99": 1.0})
+    assert demo.next_study(file, "a", 2) == ("a (2)", 0)
+    assert demo.next_study(file, "a", 3) == ("a", 2)
 
 
 def test_a_peer_that_wins_is_reported_as_winning() -> None:

@@ -191,6 +191,22 @@ def test_an_objective_that_cannot_be_is_refused_before_any_trial(model, options,
         boat.Study(model, **options)
 
 
+def test_a_vector_is_no_objective_until_it_is_reduced():
+    @boat.node(over="machine", transform="log")
+    def seconds(load):
+        return pm.LogNormal("per_load", 0, 1) * load
+
+    @boat.derived
+    def slowest(seconds):
+        return seconds.max()
+
+    space = boat.Space(load=boat.Float(1, 10))
+    model = boat.DAGModel(space, [seconds, slowest], coords={"machine": ["a", "b"]})
+    with pytest.raises(boat.ModelError, match=r"'seconds' is a vector along .*machine.*Reduce it with"):
+        boat.Study(model, minimize="seconds")
+    assert boat.Study(model, minimize="slowest").ask().configuration
+
+
 def test_the_best_of_nothing_is_a_sentence(model):
     with pytest.raises(boat.ModelError, match="no trial"):
         _ = boat.Study(model, minimize="cost").best

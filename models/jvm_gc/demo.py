@@ -11,6 +11,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ import numpy as np
 from scipy.stats import t as student_t
 
 import boatppl as boat
+from boatppl.evidence import searched
+from boatppl.session import INTERRUPTED
+from boatppl.storage import open_storage
 from models.jvm_gc import replay
 from models.jvm_gc.medium import NoRoom
 from models.jvm_gc.model import jvm_model
@@ -59,19 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"LIVE: {live.java}, H2 {live.h2.name}, store on {live.medium.kind}")
         run = live
     print(_introduction(options, workload, live))
+    name, done = next_study(Path(options.storage), study_name(options, live), options.trials)
+    gone_on = f", which goes on after {done} trials" if done else ""
+    print(f"Every trial is kept in {options.storage}, study {name!r}{gone_on}.")
     result = boat.optimize(
         run,
         configurations if options.collectors else jvm_model(configurations, workload.heap_mb),
         minimize="p99",
         n_trials=options.trials,
         storage=options.storage,
-        name=study_name(options, live),
+        name=name,
         random_seed=options.seed,
         control_every=0,
         transform="log" if options.collectors else None,  # of the generic model, where there is no other
         robust=options.collectors,
     )
     print(result)
+    if result.stopped == INTERRUPTED:
+        print("Interrupted, so nothing is compared; the same command goes on with the next trial.")
+        return 130  # what a shell calls a program that ended so
     evidence = _evidence(result, live, run, configurations, workload, options)
     pages = write_report(result, evidence, Path(options.report), REPLAYED if live is None else "")
     print(f"report: {', '.join(str(page) for page in pages)}")
@@ -98,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="tune the choice of the collector too, without a model of it: live only",
     )
-    parser.add_argument("--storage", default=None, help="a .db file that keeps the study")
+    parser.add_argument("--storage", default="demo.db", help="the .db file that keeps every trial (demo.db)")
     parser.add_argument("--report", default="report", help="folder of the report")
     parser.add_argument("--no-long", action="store_true", help="leave the 45 s pair out")
     return parser
@@ -116,11 +126,24 @@ def _live(options: argparse.Namespace, workload: Workload) -> JvmGc | None:
 
 
 def study_name(options: argparse.Namespace, live: JvmGc | None) -> str:
-    """The study's name in its file: one for each system, so that no study mixes workloads, media or recorded
-    runs."""
+    """The study's name in its file: one for each system and seed, so that no study mixes workloads, media, or
+    recorded runs that were held out with others."""
     what = "the collector" if options.collectors else "SerialGC"
     where = "recorded runs" if live is None else f"live, store on {live.medium.kind}"
-    return f"{what} under {options.workload}, {where}"
+    return f"{what} under {options.workload}, {where}, seed {options.seed}"
+
+
+def next_study(file: Path, name: str, trials: int) -> tuple[str, int]:
+    """Return the first of ``name``, ``name (2)``, ... in the file with fewer than ``trials`` finished trials,
+    and how many it has: an interrupted study is gone on with, a finished one is left as it is."""
+    with open_storage(file) as storage:
+        known = {study.name for study in storage.studies()}
+        for number in count(1):
+            candidate = name if number == 1 else f"{name} ({number})"
+            done = len(searched(storage.trials(candidate))) if candidate in known else 0
+            if done < trials:
+                return candidate, done
+    raise AssertionError  # count never ends
 
 
 def _introduction(options: argparse.Namespace, workload: Workload, live: JvmGc | None) -> str:

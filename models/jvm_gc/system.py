@@ -96,7 +96,8 @@ class JvmGc:
         sweep(self.medium.folder)
 
     def __call__(self, configuration: Mapping[str, object]) -> dict[str, float]:
-        """Measurements of one run. A disturbed run is repeated once; the less disturbed of the two counts."""
+        """Measurements of one run. A disturbed run is repeated once; the less disturbed of the two counts,
+        a repeat that died in any case."""
         load_seed = self.seed + len(self.log)
         run = self.measure(configuration, load_seed)
         if run.disturbed:
