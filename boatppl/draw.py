@@ -31,6 +31,7 @@ def as_text(model: DAG, only: str | None = None) -> str:
         *_wrapped(ranges, "  ", 120),
         *(line for line in described if line not in ranges),
         *_data(model),
+        *_inherited(model),
     ]
     return "\n".join([f"DAGModel: {_counts(model)}", *(f"  {line}" for line in head), *lines])
 
@@ -84,6 +85,14 @@ def _as_pymc_says(variable: Any) -> str:
 
 def _read(part: Node | Derived | Shared) -> Written:
     return written(part.function)
+
+
+def _inherited(model: DAG) -> list[str]:
+    known = model.inherited
+    if known is None:
+        return []
+    told = f"with what an earlier study says of {listed(known.unknowns)}"
+    return [f"{told}, a run there counting {known.weight:g} of one here"]
 
 
 def _counts(model: DAG) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ def _model(model: DAGModel) -> Description:
     data = {name: [list(dims), _digest(value.tolist())] for name, (dims, value) in model.data.items()}
     coords = {dim: [str(name) for name in names] for dim, names in model.coords.items()}
     parts = {name: _part(part) for name, part in model.parts.items()}
-    return {"parts": parts, "data": data, "coords": coords}
+    found: Description = {"parts": parts, "data": data, "coords": coords}
+    return found | ({"inherited": asdict(model.inherited)} if model.inherited else {})
 
 
 def _part(part: Node | Derived | Shared) -> Description:
@@ -141,6 +143,8 @@ def _of_model(old: Description, new: Description) -> Iterator[str]:
         before = old["parts"].get(name, now)
         if before["kind"] == now["kind"] and before != now:
             yield from _of_part(f"{now['kind']} {name}", before, now)
+    if old.get("inherited") != new.get("inherited"):
+        yield "what an earlier study says of it (prior_from=) has changed"
     yield from _names("data", old["data"], new["data"])
     for what in ("data", "coords"):
         both = [name for name in new[what] if name in old[what]]

@@ -84,6 +84,16 @@ class Block:
         return "+".join(node.name for node in self.nodes)
 
 
+@dataclass(frozen=True)
+class Inherited:
+    """What an earlier study left in a model's priors: of which unknowns, and how much one of its runs counts
+    against one of this study; the ``digest`` differs where what it left does."""
+
+    unknowns: tuple[str, ...]
+    weight: float
+    digest: str
+
+
 class DAG(Structure):
     """A structure whose functions were run: ``nodes``, ``derived`` quantities and ``blocks``.
 
@@ -102,6 +112,7 @@ class DAG(Structure):
         self.wiring = Wiring(self.sources)
         self.derived: dict[str, Evaluator] = {}
         self.nodes: dict[str, NodeGraph] = {}
+        self.inherited: Inherited | None = None
         self.unknowns: dict[str, tuple[str, ...]] = {}
         models = [pm.Model(coords=self.coords) for _ in set(self.block_numbers.values())]
         graphs = {name: self._run(name, models) for name in self.order}

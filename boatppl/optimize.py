@@ -44,6 +44,8 @@ def optimize(
     robust: bool = False,
     limits: Sequence[Limit] = (),
     feasibility: Node | None = None,
+    prior_from: Study | None = None,
+    prior_weight: float = 0.5,
     timeout: float | None = None,
     isolate: bool = False,
     memory: int | None = None,
@@ -81,6 +83,8 @@ def optimize(
         enough.
     storage, name, random_seed, n_initial, acquisition, hedge, transform, robust, limits, feasibility
         As :class:`Study` takes them.
+    prior_from, prior_weight
+        As :class:`Study` takes them, too: an earlier study, and how much its runs count.
     timeout
         Seconds that one run may take; the run is then ended with everything it started.
     isolate
@@ -164,6 +168,8 @@ def optimize(
         robust=robust,
         limits=limits,
         feasibility=feasibility,
+        prior_from=prior_from,
+        prior_weight=prior_weight,
     )
     if isinstance(run, Command):
         run.check_placeholders([*study.space.names, *study.space.contexts])

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from boatppl.space import Space
 from boatppl.storage import Storage, StorageError, Taken, open_storage
 from boatppl.suggest import ACQUISITIONS, Goal
 from boatppl.table import unused_rows
+from boatppl.transfer import inherit
 from boatppl.trial import MeasurementError, State, Trial, Trials
 from boatppl.validate import Comparison, CrossValidation, compare, cross_validate, named_inferences
 from boatppl.words import ModelError, check_count, check_flag, expected_one_of, listed
@@ -66,6 +68,10 @@ class Study:
         quantity that varies by factors. A model says them in its nodes.
     limits
         Bounds on what is measured: ``[boat.limit("memory_mb", upper=800)]``.
+    prior_from, prior_weight
+        An earlier study, with the model it was tuned with: what it learned of unknowns of the same name is
+        added to this study's priors, a run there counting ``prior_weight`` (0 to 1) of a run here
+        (:func:`boatppl.transfer.inherit`). A machine of the same name is taken to be the same machine.
     feasibility
         A :func:`boatppl.node` that is above 0 where a run succeeds (:func:`boatppl.feasible.margin_model`);
         without it, where runs fail is learned by a generic model.
@@ -94,6 +100,8 @@ class Study:
         robust: bool = False,
         limits: Sequence[Limit] = (),
         feasibility: Node | None = None,
+        prior_from: "Study | None" = None,
+        prior_weight: float = 0.5,
     ) -> None:
         self.goal = _goal(minimize, maximize)
         if acquisition not in ACQUISITIONS:
@@ -106,11 +114,12 @@ class Study:
             check_count("random_seed", random_seed, least=0)
         self.generic = isinstance(model, Space)
         rivals = rivals_of(model, self.goal, 0, hedge, transform, robust)
-        self.model = rivals.models[rivals.first]
+        models = rivals.models if prior_from is None else _inherited(rivals.models, prior_from, prior_weight)
+        self.model = models[rivals.first]
         self.space = self.model.space
         if self.space.dimension == 0:
             raise ModelError("every parameter of the space is fixed: there is nothing to tune.")
-        for rival in rivals.models.values():
+        for rival in models.values():
             check_goal(rival, self.goal)
         self.name = name
         self.storage = open_storage(storage)
@@ -122,10 +131,10 @@ class Study:
         if n_initial is not None:
             check_count("n_initial", n_initial, least=0)
         n_initial = default_n_initial(self.model, self.generic) if n_initial is None else n_initial
-        self.rivals = Rivals(rivals.models, self.goal, seed)
+        self.rivals = Rivals(models, self.goal, seed)
         given: dict[str, Any] = {"limits": limits, "feasibility": feasibility}
         self.policy = Policy(self.rivals, n_initial=n_initial, acquisition=acquisition, seed=seed, **given)
-        self.log = Log(self.storage, name, self.space, self.rivals.shapes, described(rivals.models), seed)
+        self.log = Log(self.storage, name, self.space, self.rivals.shapes, described(models), seed)
         self._known: tuple[Trials, Evidence] | None = None
         if self.log.changed:
             logging.getLogger("boatppl").warning("%s", self.log.resumption())
@@ -463,6 +472,24 @@ def _seed(storage: Storage, name: str, random_seed: int | None) -> int:
         kept = fresh if random_seed is None else int(random_seed)
         storage.set_setting(name, "random_seed", kept)
     return int(kept if random_seed is None else random_seed)
+
+
+def _inherited(models: Mapping[str, DAGModel], earlier: Any, weight: Any) -> dict[str, DAGModel]:
+    """Return the models with what an earlier study learned in their priors."""
+    if not isinstance(earlier, Study):
+        raise ModelError(
+            f"prior_from= is an earlier boat.Study (opened with its model and storage); got {earlier!r}."
+        )
+    if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < float(weight) <= 1:
+        raise ModelError(
+            "prior_weight= is how much a run of the earlier study counts against one of this study, above 0 "
+            f"and at most 1; got {weight!r}."
+        )
+    if not earlier.evidence().eligible:
+        raise ModelError(
+            f"prior_from=: no trial of study {earlier.name!r} has a measurement yet: it has nothing to say."
+        )
+    return inherit(models, earlier._posterior(LONG), float(weight), earlier.random_seed)
 
 
 def _goal(minimize: str | None, maximize: str | None) -> Goal:

@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "boatppl"
 FLOORS = (
     "space trial words text html limit mounts",
     "residual node transform source wiring structure priors unknowns rows",
-    "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree",
+    "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree "
+    "transfer",
     "acquisition search suggest incumbent feasible hedge rivals explain evidence policy fingerprint regret "
     "recommend stopping retry limits",
     "validate diagnose storage processes launch command runner log study progress result workers session "
