@@ -2,6 +2,7 @@
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 from scipy import stats
 
@@ -133,6 +134,62 @@ def test_the_error_end_to_end_is_attributed_along_the_dag():
     assert found.attribution["wild"] > 0.9
     assert found.attribution["tame"] < 0.2
     assert "wild" in repr(found).splitlines()[-1]
+
+
+def machines_model():
+    """Machines whose speeds are unknown, each by itself: the formula can follow whatever differs by
+    machine."""
+
+    @boat.shared(dims="machine", unit="1/s")
+    def speed(cores):
+        return pm.LogNormal("own_speed", pt.log(5 * cores), 0.6, dims="machine")
+
+    @boat.node(over="machine", transform="log", residual=boat.GP(["load"]))
+    def busy(load, speed):
+        return pm.LogNormal("overhead", -2, 1) + load / speed
+
+    @boat.derived
+    def slowest(busy):
+        return busy.max()
+
+    @boat.node(transform="log", residual=None)
+    def iteration(slowest):
+        return slowest + pm.LogNormal("update", -2, 1)
+
+    cores = np.array([1.0, 2.0, 2.0, 4.0, 8.0, 8.0])
+    return boat.DAGModel(
+        boat.Space(load=boat.Float(10, 1000, log=True)),
+        [speed, busy, slowest, iteration],
+        coords={"machine": list("abcdef")},
+        data={"cores": ("machine", cores)},
+    )
+
+
+def machines_run(configuration, rng, broken=None):
+    speeds = np.array([4.0, 15.0, 8.0, 30.0, 30.0, 50.0])
+    busy = (0.1 + configuration["load"] / speeds) * np.exp(0.03 * rng.normal(size=6))
+    if broken is not None:  # it stands still now and then
+        busy[broken] *= np.exp(0.8 * rng.normal())
+        busy[1] = np.nan  # and this one did not work
+    slowest = np.nanmax(busy)
+    return {"busy": busy, "iteration": (slowest + 0.1) * np.exp(0.02 * rng.normal())}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_a_formula_can_follow_is_no_fault_of_it(seed):
+    model, rng = machines_model(), np.random.default_rng(seed)
+    study = boat.Study(model, minimize="iteration", random_seed=seed, hedge=False)
+    for configuration in model.space.design(12, seed):
+        study.tell(configuration, machines_run(configuration, rng))
+    assert not len(study.diagnose())
+
+
+def test_the_error_is_attributed_to_a_vector_of_which_some_elements_were_not_measured():
+    model, rng = machines_model(), np.random.default_rng(0)
+    study = boat.Study(model, minimize="iteration", random_seed=0, hedge=False)
+    for configuration in model.space.design(10, 0):
+        study.tell(configuration, machines_run(configuration, rng, broken=0))
+    assert study.diagnose().attribution["busy"] > 0.8
 
 
 def test_large_tables_are_thinned_by_whole_trials():

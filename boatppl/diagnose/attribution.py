@@ -60,11 +60,10 @@ def _predicted(
         step = posterior.step(name, values, unit, contexts)
         if name == goal.name:
             return _middle(step.mean)
-        truth = data.values[name][:, place : place + 1]
-        if name in known and np.isfinite(truth).all():
-            values[name] = truth
-        else:
-            values[name] = posterior.measured(name, step, luck, 1)
+        values[name] = posterior.measured(name, step, luck, 1)
+        if name in known:
+            truth = data.values[name][:, place : place + 1]
+            values[name] = np.where(np.isfinite(truth), truth, values[name])
     return _middle(values[goal.name])
 
 

@@ -164,6 +164,7 @@ def _causes(
         def say(component: Component = component, nats: float = nats, K: np.ndarray = variance * K,
                 wider: Base = wider) -> Finding | None:  # fmt: skip
             effect = K @ (wider.Q @ np.linalg.solve(wider.Q.T @ wider.C @ wider.Q, wider.Q.T @ residual))
+            effect = wider.Q @ (wider.Q.T @ effect)  # the formula's unknowns can follow the rest
             small = np.var(effect) < min(TRACE * np.var(y), 2.0 * wider.variance(residual))
             return None if small else _said(model, name, component, components, gains, effect, y, nats)
 
