@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from numbers import Real
@@ -63,28 +63,25 @@ class Session:
         ruling, began, why = Ruling(self.study, rule), time.monotonic(), None
         if overlap:
             threading.Thread(target=self.study.compile, daemon=True).start()
-        lease = Lease(self.study)
         try:
-            while True:
-                resolve_orphans(self.study, self.orphans)
-                why = why or self._hopeless() or self._late(began, limit) or ruling.holds()
-                while why is None and self._free:
-                    if self._control_due(control_every, n_trials):
-                        why = self._submit(self.repetition(self.study.space.default, "control"))
-                    elif self._wanted(n_trials) and (why := self._late(began, limit)) is None:
-                        self.progress.status("choosing the next configuration")
-                        context = given(self.context)
-                        why = self._submit(self.study.ask_one(context=context, note=ruling.note))
-                    else:
-                        break
-                if not self.workers.running:
-                    return why or f"{self.study.n_counted} trials were run{ruling.remark}"
-                self._next()
+            with self._alive():
+                while True:
+                    resolve_orphans(self.study, self.orphans)
+                    why = why or self._hopeless() or self._late(began, limit) or ruling.holds()
+                    while why is None and self._free:
+                        if self._control_due(control_every, n_trials):
+                            why = self._submit(self.repetition(self.study.space.default, "control"))
+                        elif self._wanted(n_trials) and (why := self._late(began, limit)) is None:
+                            self.progress.status("choosing the next configuration")
+                            context = given(self.context)
+                            why = self._submit(self.study.ask_one(context=context, note=ruling.note))
+                        else:
+                            break
+                    if not self.workers.running:
+                        return why or f"{self.study.n_counted} trials were run{ruling.remark}"
+                    self._next()
         except KeyboardInterrupt:
             return INTERRUPTED
-        finally:
-            lease.end()
-            self._abandon()
 
     def confirm(self, n: int) -> None:
         """Run the best configuration and the default alternately, ``n`` times each."""
@@ -95,14 +92,18 @@ class Session:
         except Exception as error:  # no posterior to say which: what was run is in the log all the same
             logging.getLogger("boatppl").warning("nothing is confirmed: %s: %s", type(error).__name__, error)
             return
-        lease = Lease(self.study)
-        try:
+        with suppress(KeyboardInterrupt), self._alive():
             for i in range(n):
                 for configuration in (best, self.study.space.default)[:: 1 if i % 2 else -1]:
                     if self._submit(self.repetition(configuration, "confirm")) is None:
                         self._next()
-        except KeyboardInterrupt:
-            return
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Say now and then that this session lives; at its end, however it comes, give up what still runs."""
+        lease = Lease(self.study)
+        try:
+            yield
         finally:
             lease.end()
             self._abandon()
