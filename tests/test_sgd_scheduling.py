@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from boatppl.rows import arrive, every_row
 from boatppl.transform import Transform
-from models.sgd_scheduling import simulator
+from models.sgd_scheduling import simulator, transfer
 from models.sgd_scheduling.best_known import TABLE, best_known, read
 from models.sgd_scheduling.cluster import BYTES_PER_GBIT, make_cluster
 from models.sgd_scheduling.compare import best_so_far, trials_of
@@ -300,6 +300,30 @@ def test_ten_trials_of_a_simulated_cluster_come_near_the_best_known_schedule(tmp
     rows = trials_of("structured", 10, seed, tmp_path, None)
     known = {row["seed"]: float(row["seconds"]) for row in read(TABLE) if row["machines"] == "10"}
     assert best_so_far(rows)[-1] < 1.15 * known[str(seed)]
+
+
+@pytest.mark.nightly  # four studies of a large model: half a minute
+def test_the_other_network_runs_on_the_same_machines():
+    first = make_cluster(4, 0)
+    second = transfer.other_network(first)
+    assert (second.parameter_bytes, second.batch) == (3 * first.parameter_bytes, first.batch // 2)
+    np.testing.assert_array_equal(second.speed, first.speed)
+    earlier, _ = transfer.tuned(first, noise=0, seed=0, trials=3)
+    study, seconds = transfer.tuned(second, noise=1, seed=1, trials=2, prior_from=earlier)
+    assert {"machine_speed", "link_bandwidth"} <= {*study.model.inherited.unknowns}
+    assert len(seconds) == 2
+    assert seconds[1] < seconds[0]
+
+
+def test_the_saving_is_counted_in_trials_to_5_percent():
+    rows = [
+        {"seed": "0", "prior_from": way, "recommended": str(value), "best_known": "2.0"}
+        for way, path in (("no", [4.0] * 5 + [2.08] * 5), ("yes", [4.0] + [2.1] * 9))
+        for value in path
+    ]
+    without, with_it = transfer.summary(rows)
+    assert "trials to 5 %: 6; above the best known after 2, 4, 10 trials: 100%, 100%, 4%" in without
+    assert "trials to 5 %: 2;" in with_it
 
 
 def test_the_simulation_is_frozen():

@@ -55,7 +55,7 @@ def shortest_pull(serves, works, bandwidth, parameters_mb):
     return _longest(serves * each_mb / bandwidth) + 1e-3
 
 
-@boat.node(over="machine", unit="s", transform="log", residual=None)
+@boat.node(over="machine", unit="s", transform="log", residual=None, robust=True)  # stragglers: a heavy tail
 def transfer_time(shortest_pull, bandwidth, parameters_mb):
     own = parameters_mb / bandwidth
     crowded = pm.Beta("pushes_crowded", 1, 1)  # pulls begin together, pushes as gradients get ready
