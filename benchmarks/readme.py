@@ -27,7 +27,9 @@ JVM = """\
 {trials} runs a search; then what it recommends and SerialGC's defaults are measured anew, {rounds} times in
 random order, under load that no search saw. The ratio is p99 with the defaults / p99 of what is recommended.
 **The workload was sized so that the collector's flags matter**: this says what tuning does there, not what it
-would do for you. Where several methods were run, the one with the highest ratio is in bold, ours or not."""
+would do for you. Where several methods were run, the one with the highest ratio is in bold, ours or not.
+*Zero trials* is what the model recommends from its priors alone, before any run; *without residuals* are its
+formulas without Gaussian processes."""
 
 UNEQUAL = """\
 Methods were run with different numbers of seeds, at different times: not yet a comparison seed by seed."""

@@ -21,6 +21,7 @@ STYLE = """<style>
 .boat tr { background: none !important; }
 .boat th, .boat td { padding: 0.15em 1em 0.15em 0; text-align: left !important; border: none;
   background: none; color: inherit; white-space: nowrap; }
+.boat td:last-child:not(.number) { white-space: normal; min-width: 8em; }
 .boat th { border-bottom: 1px solid rgba(128,128,128,.6); font-weight: 600; }
 .boat tr + tr td { border-top: 1px solid rgba(128,128,128,.18); }
 .boat .number { text-align: right !important; font-variant-numeric: tabular-nums; }
