@@ -22,7 +22,6 @@ from boatppl.transform import Transform
 LEAST = 0.05  # no rival's weight falls below it: the next trial may prove it right
 TEMPER = 0.5  # of the scores, which are made one after another by models that are all wrong a little
 WORST = 3.0  # nats by which one run can count against a rival: a single bad run is no verdict
-SHARPNESS = 2.0  # power of the weights by which rivals are drawn to propose
 KEPT = 64  # draws of a forecast that are kept with the trial
 
 
@@ -134,13 +133,3 @@ def quantiles(
         values = np.array(forecast.mean)[chosen] + np.array(forecast.spread)[chosen] * normals
         draws.append(forecast.transform.inverse(values))
     return [float(q) for q in np.nanquantile(np.concatenate(draws), levels)]
-
-
-def chances(shares: Mapping[str, float]) -> dict[str, float]:
-    """Return how likely each rival is to propose the next run, given the weights.
-
-    Sharper than the weights: those say whom to believe, and a run that the less believed one proposes is paid
-    for in full.
-    """
-    raised = {name: share**SHARPNESS for name, share in shares.items()}
-    return {name: value / sum(raised.values()) for name, value in raised.items()}

@@ -11,7 +11,6 @@ import numpy as np
 from boatppl.dag import generic_model
 from boatppl.evidence import OUTSIDE, Evidence, searched
 from boatppl.feasible import CARE, SUCCESS, Feasibility, margin_model
-from boatppl.hedge import chances
 from boatppl.incumbent import summary
 from boatppl.limit import Limit
 from boatppl.limits import Limits
@@ -139,9 +138,9 @@ class Policy:
         posteriors = rivals.posteriors(known.trials, objective)
         shares = rivals.weights(trials.finished, objective)
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        likely = chances(shares)
-        draw = np.random.default_rng([seed, 51]).choice(len(likely), p=list(likely.values()))
-        proposer = rivals.first if initial else list(likely)[draw]
+        names = list(shares)
+        draw = np.random.default_rng([seed, 51]).choice(len(names), p=list(shares.values()))
+        proposer = rivals.first if initial else names[draw]
         runs = Runs(
             measured=self._rows(known.eligible),
             pending=self._rows(trials.running),

@@ -62,7 +62,7 @@ class Study:
         How the posterior chooses: ``"expected improvement"``, ``"thompson"`` or ``"posterior mean"``.
     hedge
         Keep the generic model beside the developer's, weigh them by how well they predicted each run before
-        it was made, and draw by these weights which of them proposes: a wrong model then never costs much.
+        it was made, and draw by weight which of them proposes: a wrong model then never costs much.
     transform, robust
         Of the objective where ``model`` is a space alone, as :func:`boatppl.node` takes them: ``"log"`` for a
         quantity that varies by factors. A model says them in its nodes.

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import lognorm
 
 import boatppl as boat
-from boatppl.hedge import LEAST, Forecast, chances, quantiles, weights
+from boatppl.hedge import LEAST, Forecast, quantiles, weights
 from boatppl.transform import Transform
 
 PRIOR = {"structured": 0.8, "generic": 0.2}
@@ -43,15 +43,6 @@ def test_weights_follow_the_scores_and_keep_a_floor():
     found = weights(bad, PRIOR)
     assert found["structured"] == pytest.approx(LEAST)
     assert sum(found.values()) == pytest.approx(1.0)
-
-
-def test_who_is_believed_more_proposes_more_than_in_proportion():
-    shares = {"structured": 0.75, "simple": 0.2, "generic": 0.05}
-    found = chances(shares)
-    assert sum(found.values()) == pytest.approx(1.0)
-    assert list(found) == list(shares)
-    assert found["structured"] > 0.9 > 0.07 > found["simple"] > found["generic"] > 0
-    assert chances({"a": 0.5, "b": 0.5}) == {"a": 0.5, "b": 0.5}
 
 
 def test_one_bad_run_is_no_verdict_but_many_are():

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -92,3 +93,17 @@ def test_commands_and_paths_of_the_readme_exist():
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
     for link in re.findall(r"\]\((?!http)([^)]+)\)", text):
         assert (ROOT / link).exists(), link
+
+
+def test_the_pictures_are_those_of_the_notebooks() -> None:
+    spec = spec_from_file_location("pictures", ROOT / "docs" / "pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    pictures = module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    for name, (notebook, call) in pictures.PICTURES.items():
+        assert f"docs/pictures/{name}" in README.read_text()
+        written = (pictures.FOLDER / name).read_bytes()
+        assert written == pictures.picture(notebook, call), "run python docs/pictures.py"
+    with pytest.raises(LookupError, match="execute the notebook"):
+        pictures.picture(notebook, "plot_nothing(")
