@@ -59,11 +59,15 @@ class Inference:
                 if many_rows:
                     likelihood_address(INDUCING_POINTS)
 
-    def posterior(self, data: Measured, length: Chains = SHORT) -> Posterior:
-        """Return the posterior of the whole model given the measurements."""
+    def posterior(self, data: Measured, length: Chains = SHORT, longer: Chains | None = None) -> Posterior:
+        """Return the posterior of the whole model given the measurements; a block whose chains disagree has
+        ``longer`` ones, where they are given."""
         self.compile()
         by_node = tables(self.model, data)
         fits = [self._fit(number, by_node, length) for number in range(len(self.densities))]
+        if longer is not None:
+            doubtful = [number for number, fit in enumerate(fits) if not fit.verdict.good]
+            fits = [self._fit(n, by_node, longer) if n in doubtful else fit for n, fit in enumerate(fits)]
         return condition(self.model, by_node, fits)
 
     def lasting(self, data: Measured, length: Chains = SHORT) -> Posterior:

@@ -97,6 +97,22 @@ def test_another_length_is_another_fit(inference):
     assert _fits(inference, some) == 0  # the short draws are still there
 
 
+def test_only_blocks_whose_chains_disagree_have_longer_ones(inference):
+    few = Chains(draws=100, tune=20, chains=4, target_accept=0.9, max_treedepth=2)  # short steps, few of them
+    many = Chains(draws=200, tune=200, chains=2, target_accept=0.9)
+    seen = set()
+    for seed in range(6):
+        some = trials(5, seed=10 + seed)
+        before = inference.posterior(data(some), few)
+        after = inference.posterior(data(some), few, many)
+        for first, then in zip(before.blocks, after.blocks, strict=True):
+            seen.add(first.verdict.good)
+            assert (then is first) if first.verdict.good else (then.draws == many.total)
+        if len(seen) == 2:
+            break
+    assert seen == {True, False}  # both were met
+
+
 def test_draws_depend_on_tables_seed_and_length_only(inference):
     some = trials(5, seed=3)
     first = inference.posterior(data(some), TINY)

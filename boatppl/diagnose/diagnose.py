@@ -44,9 +44,8 @@ def diagnose(
             "them, all over the space: space.design(n, seed) gives configurations."
         )
     data = measured(inference.model, known.trials)
-    posterior = inference.posterior(data, length)
-    if not all(block.verdict.good for block in posterior.blocks):  # few draws may disagree by chance
-        posterior = inference.posterior(data, replace(length, draws=4 * length.draws, tune=2 * length.tune))
+    longer = replace(length, draws=2 * length.draws, tune=2 * length.tune)  # few draws may disagree by chance
+    posterior = inference.posterior(data, length, longer)
     threshold = NATS + np.log(questions(posterior))
     findings: list[Finding] = []
     errors: list[tuple[str, NodeDraws, np.ndarray]] = []
