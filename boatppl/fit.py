@@ -66,8 +66,7 @@ class Inference:
         by_node = tables(self.model, data)
         fits = [self._fit(number, by_node, length) for number in range(len(self.densities))]
         if longer is not None:
-            doubtful = [number for number, fit in enumerate(fits) if not fit.verdict.good]
-            fits = [self._fit(n, by_node, longer) if n in doubtful else fit for n, fit in enumerate(fits)]
+            fits = [fit if fit.verdict.good else self._fit(n, by_node, longer) for n, fit in enumerate(fits)]
         return condition(self.model, by_node, fits)
 
     def lasting(self, data: Measured, length: Chains = SHORT) -> Posterior:

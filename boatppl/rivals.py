@@ -210,13 +210,14 @@ def generic_like(model: DAGModel, goal: Goal) -> DAGModel:
 
 
 def rivals_of(
-    model: Any, goal: Goal, seed: int, hedge: bool, transform: str | None = None, robust: bool = False
-) -> Rivals:
-    """Return what to listen to: a space alone is the generic model (with ``transform`` and ``robust``), one
-    model or several are the developer's, and ``hedge`` puts the generic one beside them."""
+    model: Any, goal: Goal, hedge: bool, transform: str | None = None, robust: bool = False
+) -> dict[str, DAGModel]:
+    """Return the models to listen to, the developer's first: a space alone is the generic model (with
+    ``transform`` and ``robust``), one model or several are the developer's, and ``hedge`` puts the generic
+    one beside them."""
     if isinstance(model, Space):
         like = generic(goal.name, [], transform=transform, robust=robust)
-        return Rivals({GENERIC: generic_model(model, goal.name, like)}, goal, seed)
+        return {GENERIC: generic_model(model, goal.name, like)}
     if transform is not None or robust is not False:
         raise ModelError(
             f"transform= and robust= are of the generic model of a space alone; got them with a "
@@ -235,7 +236,7 @@ def rivals_of(
     found = dict(model)
     if hedge and GENERIC not in found:
         found[GENERIC] = generic_like(first, goal)
-    return Rivals(found, goal, seed)
+    return found
 
 
 def check_goal(model: DAGModel, goal: Goal) -> None:

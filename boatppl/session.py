@@ -63,25 +63,23 @@ class Session:
         ruling, began, why = Ruling(self.study, rule), time.monotonic(), None
         if overlap:
             threading.Thread(target=self.study.compile, daemon=True).start()
-        try:
-            with self._alive():
-                while True:
-                    resolve_orphans(self.study, self.orphans)
-                    why = why or self._hopeless() or self._late(began, limit) or ruling.holds()
-                    while why is None and self._free:
-                        if self._control_due(control_every, n_trials):
-                            why = self._submit(self.repetition(self.study.space.default, "control"))
-                        elif self._wanted(n_trials) and (why := self._late(began, limit)) is None:
-                            self.progress.status("choosing the next configuration")
-                            context = given(self.context)
-                            why = self._submit(self.study.ask_one(context=context, note=ruling.note))
-                        else:
-                            break
-                    if not self.workers.running:
-                        return why or f"{self.study.n_counted} trials were run{ruling.remark}"
-                    self._next()
-        except KeyboardInterrupt:
-            return INTERRUPTED
+        with suppress(KeyboardInterrupt), self._alive():
+            while True:
+                resolve_orphans(self.study, self.orphans)
+                why = why or self._hopeless() or self._late(began, limit) or ruling.holds()
+                while why is None and self._free:
+                    if self._control_due(control_every, n_trials):
+                        why = self._submit(self.repetition(self.study.space.default, "control"))
+                    elif self._wanted(n_trials) and (why := self._late(began, limit)) is None:
+                        self.progress.status("choosing the next configuration")
+                        context = given(self.context)
+                        why = self._submit(self.study.ask_one(context=context, note=ruling.note))
+                    else:
+                        break
+                if not self.workers.running:
+                    return why or f"{self.study.n_counted} trials were run{ruling.remark}"
+                self._next()
+        return INTERRUPTED
 
     def confirm(self, n: int) -> None:
         """Run the best configuration and the default alternately, ``n`` times each."""

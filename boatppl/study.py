@@ -113,9 +113,10 @@ class Study:
         if random_seed is not None:
             check_count("random_seed", random_seed, least=0)
         self.generic = isinstance(model, Space)
-        rivals = rivals_of(model, self.goal, 0, hedge, transform, robust)
-        models = rivals.models if prior_from is None else _inherited(rivals.models, prior_from, prior_weight)
-        self.model = models[rivals.first]
+        models = rivals_of(model, self.goal, hedge, transform, robust)
+        if prior_from is not None:
+            models = _inherited(models, prior_from, prior_weight)
+        self.model = next(iter(models.values()))
         self.space = self.model.space
         if self.space.dimension == 0:
             raise ModelError("every parameter of the space is fixed: there is nothing to tune.")

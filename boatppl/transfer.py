@@ -32,6 +32,7 @@ OUTSIDE = 0.05  # share of an earlier posterior that may lie where the new prior
 #: Each element by itself. What is only free together (a Dirichlet's shares, an ordered vector) stays behind.
 ELEMENTWISE = (LogTransform, LogExpM1, LogOddsTransform, Interval, CircularTransform)
 
+Labels = tuple[tuple[str, ...], ...]  # names of an unknown's elements along each of its axes
 Key = tuple[str, str]  # a part of the model, and the name that its function gave an unknown
 
 
@@ -42,7 +43,7 @@ class Learned:
 
     prior: np.ndarray
     posterior: np.ndarray
-    labels: tuple[tuple[str, ...], ...]
+    labels: Labels
     ess: float
 
 
@@ -100,7 +101,10 @@ def informed(model: DAGModel, known: Mapping[Key, Learned], weight: float) -> DA
     digest = hashlib.sha256()
     for block in new.blocks:
         keys = {key: name for key, name in _unknowns(new, block).items() if key in known}
-        items = [item for key, name in keys.items() for item in _same(block.model, name, known[key])]
+        labels = _labels(block.model)
+        items = [
+            item for key, name in keys.items() for item in _same(block.model, name, labels[name], known[key])
+        ]
         if not items:
             continue
         rows, targets = _pseudo_measurements(items, weight)
@@ -128,7 +132,7 @@ def _unknowns(model: DAG, block: Block) -> dict[Key, str]:
     }
 
 
-def _labels(model: pm.Model) -> dict[str, tuple[tuple[str, ...], ...]]:
+def _labels(model: pm.Model) -> dict[str, Labels]:
     """Return the names of every unknown's elements along each of its axes; numbers where it has no dims."""
     point, found = model.initial_point(random_seed=0), {}
     for variable in model.free_RVs:
@@ -151,9 +155,9 @@ class _Item:
     ess: float
 
 
-def _same(model: pm.Model, name: str, known: Learned) -> list[_Item]:
-    """Return what both studies have of an unknown: one item, or none."""
-    variable, labels = model[name], _labels(model)[name]
+def _same(model: pm.Model, name: str, labels: Labels, known: Learned) -> list[_Item]:
+    """Return what both studies have of an unknown whose elements here are ``labels``: one item, or none."""
+    variable = model[name]
     transform = model.rvs_to_transforms[variable]
     if not (transform is None or isinstance(transform, ELEMENTWISE)) or len(labels) != len(known.labels):
         return []

@@ -26,12 +26,8 @@ from models.jvm_gc.workload import WORKLOADS, Workload
 def test_a_replay_says_so_first_and_last_and_shows_what_was_learned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        demo.main(
-            ["--replay", "--trials", "3", "--report", str(tmp_path), "--storage", str(tmp_path / "demo.db")]
-        )
-        == 0
-    )
+    kept = ["--report", str(tmp_path), "--storage", str(tmp_path / "demo.db")]
+    assert demo.main(["--replay", "--trials", "3", *kept]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == lines[-1] == demo.REPLAYED
     assert sum(line.split()[:1] in (["0"], ["1"], ["2"]) for line in lines) == 3  # each trial is a line

@@ -123,7 +123,7 @@ def summary(rows: Sequence[dict[str, str]], n: int) -> list[str]:
         paths = {seed: best_so_far(trials) for seed, trials in seeds.items()}
         at = [np.median([p[min(k, len(p)) - 1] for p in paths.values()]) for k in (1, 5, 10, 30)]
         shares = [p[-1] / known[s] - 1 for s, p in paths.items() if s in known]
-        to = [_first(p, 1.05 * known[s]) for s, p in paths.items() if s in known]
+        to = [trials_to(p, 1.05 * known[s]) for s, p in paths.items() if s in known]
         excess = f"{np.median(shares):+.0%}" if shares else "?"
         reached = ", ".join("-" if k is None else str(k) for k in to)
         lines.append(
@@ -146,7 +146,8 @@ def best_so_far(trials: Sequence[dict[str, str]]) -> list[float]:
     return path
 
 
-def _first(path: Sequence[float], target: float) -> int | None:
+def trials_to(path: Sequence[float], target: float) -> int | None:
+    """Return after how many trials a path is at a target or below; None where it never is."""
     return next((i + 1 for i, value in enumerate(path) if value <= target), None)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import boatppl as boat
 from models.sgd_scheduling.best_known import append, best_known, read
 from models.sgd_scheduling.cluster import Cluster, make_cluster
+from models.sgd_scheduling.compare import trials_to
 from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
 from models.sgd_scheduling.simulator import Simulation
@@ -61,7 +62,7 @@ def summary(rows: Sequence[dict[str, str]]) -> list[str]:
         for row in (row for row in rows if row["prior_from"] == way):
             excess = float(row["recommended"]) / float(row["best_known"])
             paths.setdefault(row["seed"], []).append(excess)
-        reached = [next((i + 1 for i, x in enumerate(path) if x <= CLOSE), None) for path in paths.values()]
+        reached = [trials_to(path, CLOSE) for path in paths.values()]
         above = [np.median([path[k - 1] for path in paths.values()]) - 1 for k in (2, 4, 10)]
         said = ", ".join("-" if k is None else str(k) for k in reached)
         lines.append(
