@@ -15,6 +15,7 @@ from boatppl.gp.entry import likelihood_address
 from boatppl.graph import DAG
 from boatppl.infer import SHORT, BlockPosterior, Chains, sample
 from boatppl.propagate import Posterior, condition
+from boatppl.stage import stage
 from boatppl.table import Measured, Table, measured, tables
 from boatppl.words import ModelError, listed
 
@@ -99,6 +100,7 @@ class Inference:
         if known is None or known[0] != key:
             salt = hashlib.sha256(key + f"{self.seed}/{number}/{length}".encode()).digest()
             self.fits += 1
+            stage(f"sampling {density.block.name}")
             known = key, sample(density, mine, int.from_bytes(salt[:6], "big"), length)
             self._latest[number, length] = known
         return known[1]

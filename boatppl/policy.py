@@ -18,6 +18,7 @@ from boatppl.predict import predictive
 from boatppl.propagate import Posterior, needed, prior
 from boatppl.retry import to_retry
 from boatppl.rivals import GENERIC, Rivals
+from boatppl.stage import stage
 from boatppl.suggest import Runs, Score, suggest
 from boatppl.trial import State, Trial, Trials
 from boatppl.words import ModelError, listed
@@ -147,6 +148,7 @@ class Policy:
             taken=self._rows(kept(trials)),
             feasible=self.feasible(known, context),
         )
+        stage("searching the space")
         found = suggest(
             posteriors[proposer], self.goal, runs, seed, acquisition=self.acquisition, contexts=context
         )

@@ -16,6 +16,7 @@ from boatppl.processes import identity, is_gone
 from boatppl.progress import Display
 from boatppl.retry import LOST, LOST_TIMES, is_to_blame
 from boatppl.runner import Outcome
+from boatppl.stage import heard
 from boatppl.stopping import StopWhen
 from boatppl.storage import StorageError
 from boatppl.study import Study
@@ -63,7 +64,7 @@ class Session:
         ruling, began, why = Ruling(self.study, rule), time.monotonic(), None
         if overlap:
             threading.Thread(target=self.study.compile, daemon=True).start()
-        with suppress(KeyboardInterrupt), self._alive():
+        with suppress(KeyboardInterrupt), heard(self.progress.status), self._alive():
             while True:
                 resolve_orphans(self.study, self.orphans)
                 why = why or self._hopeless() or self._late(began, limit) or ruling.holds()
@@ -90,7 +91,7 @@ class Session:
         except Exception as error:  # no posterior to say which: what was run is in the log all the same
             logging.getLogger("boatppl").warning("nothing is confirmed: %s: %s", type(error).__name__, error)
             return
-        with suppress(KeyboardInterrupt), self._alive():
+        with suppress(KeyboardInterrupt), heard(self.progress.status), self._alive():
             for i in range(n):
                 for configuration in (best, self.study.space.default)[:: 1 if i % 2 else -1]:
                     if self._submit(self.repetition(configuration, "confirm")) is None:

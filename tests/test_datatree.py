@@ -469,7 +469,6 @@ def test_saved_and_opened_again(found, tmp_path):
 
 
 def test_saved_as_zarr_and_opened_by_plain_arviz(found, tmp_path):
-    pytest.importorskip("zarr")
     found.to_zarr(tmp_path / "posterior.zarr", zarr_format=2)
     with az.from_zarr(tmp_path / "posterior.zarr") as opened:
         draws = opened["rate"]["posterior"]["malloc"]

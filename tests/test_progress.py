@@ -368,6 +368,46 @@ def test_a_notebook_has_one_display_that_is_replaced():
     assert [line.split()[0] for line in plain] == ["#", "0", "1", "2", "stopped:"]
 
 
+def test_it_says_how_many_failed_and_how_long_the_rest_will_take():
+    study = study_of()
+    list(told(study, [24.1, "disk full"]))
+    journey = Journey(study, n_trials=10)
+    list(told(study, [8.9, 9.9]))
+    assert journey.parts() == ["4 of 10 trials", "1 failed"]  # two trials say too little of the time
+    study.fail(study.ask_one(), "too slow", State.TIMED_OUT)
+    study.fail(study.ask_one(), "the network was down", State.ABORTED)
+    journey.began = time.monotonic() - 60.0
+    assert journey.parts() == ["5 of 10 trials", "2 failed", "about 1 min 40 s left"]
+    journey.budget = 100.0
+    assert journey.parts()[2] == "39 s left"  # what was given
+
+
+def test_it_says_what_the_tuner_is_doing(monkeypatch):
+    footers = []
+
+    def see(bundle):
+        text = bundle["text/plain"].splitlines()[-1].split(" · ")[0].split(",")[0]
+        if not footers or footers[-1] != text:
+            footers.append(text)
+
+    def show(bundle):
+        see(bundle)
+        return see
+
+    @boat.node(transform="log")
+    def latency(x):
+        return pm.LogNormal("each", 0, 1) + x
+
+    monkeypatch.setattr(display, "notebook_display", lambda: show)
+    model = boat.DAGModel(boat.Space(x=boat.Float(0, 1)), [latency])
+    boat.optimize(lambda c: 1 + c["x"], model, minimize="latency", n_trials=2, hedge=False, random_seed=1)
+    assert footers[:9] == [
+        "choosing the next configuration", "running trial 0", "learning from trial 0", "1 of 2 trials",
+        "choosing the next configuration", "compiling latency", "sampling latency", "searching the space",
+        "running trial 1",
+    ]  # fmt: skip
+
+
 def test_progress_is_shown_where_the_process_runs(terminal, monkeypatch):
     study = study_of()
     assert isinstance(open_progress(study, False), Silent)

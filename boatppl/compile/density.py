@@ -19,6 +19,7 @@ from boatppl.compile.marginal import GPMarginal, NormalMarginal
 from boatppl.gp.entry import likelihood_address
 from boatppl.gp.inducing import EXACT_ROWS, choose_inducing
 from boatppl.graph import Block, NodeGraph
+from boatppl.stage import stage
 from boatppl.table import Table
 from boatppl.wiring import Key
 
@@ -275,6 +276,7 @@ def density_of(block: Block) -> BlockDensity:
     """Return a block's density, compiled when it is first asked for: one serves every study of the model."""
     with _COMPILING:
         if not block.compiled:
+            stage(f"compiling {block.name}")
             block.compiled.append(BlockDensity(block))
         density: BlockDensity = block.compiled[0]
     return density

@@ -13,13 +13,15 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
+from boatppl.evidence import searched
 from boatppl.progress.curve import BEST, MEASURED, Point, as_svg
 from boatppl.progress.table import WIDTH, TextTable, TrialTable
 from boatppl.study import Study
 from boatppl.text import duration, ending, one_line, shown
-from boatppl.trial import Trial
+from boatppl.trial import State, Trial
 
 TICK = 0.5  # seconds between two refreshments of a terminal's last line
+TELLING = 3  # trials that say how long the others will take
 
 
 class Display(Protocol):
@@ -48,7 +50,7 @@ class Display(Protocol):
 
 @dataclass
 class Journey:
-    """How far a session is: trials and time used of what was given, and the best so far."""
+    """How far a session is: trials and time used of what was given, those that failed, the best so far."""
 
     study: Study
     n_trials: int | None = None
@@ -56,6 +58,10 @@ class Journey:
     began: float = field(default_factory=time.monotonic)
     best: float | None = None
     default: float | None = None
+    before: int = field(init=False)  # trials of earlier sessions that count against a budget
+
+    def __post_init__(self) -> None:
+        self.before = self.study.n_counted
 
     def arrive(self, trial: Trial) -> None:
         """Take in a finished trial. Without an objective it teaches nothing about the best."""
@@ -74,21 +80,31 @@ class Journey:
         )
 
     def parts(self) -> list[str]:
-        """Return what is said of it: trials, time left, best so far."""
-        parts = []
-        if self.n_trials is not None:
-            parts.append(f"{self.study.n_counted} of {self.n_trials} trials")
-        else:
-            parts.append(f"{self.study.n_counted} trial{'s' if self.study.n_counted != 1 else ''}")
-        if self.budget is not None:
-            left = self.budget - (time.monotonic() - self.began)
-            parts.append(f"{duration(left)} left" if left > 0 else "the time is up")
+        """Return what is said of it: trials, failures, time left, best so far."""
+        done = self.study.n_counted
+        of = f" of {self.n_trials}" if self.n_trials is not None else ""
+        parts = [f"{done}{of} trial{'s' if of or done != 1 else ''}"]
+        failed = sum(t.state in (State.FAILED, State.TIMED_OUT) for t in searched(self.study.trials))
+        if failed:
+            parts.append(f"{failed} failed")
+        parts += self._left(done)
         if self.best is not None:
             unit = f" {unit}" if (unit := self.study.model.unit_of(self.study.goal.name)) else ""
             against = "" if self.default is None else f" (default {shown(self.default, 3)})"
             against = " (the default)" if self.best == self.default else against
             parts.append(f"best {self.study.goal.name} {shown(self.best, 3)}{unit}{against}")
         return parts
+
+    def _left(self, done: int) -> list[str]:
+        """Return the time that is left: of the budget, or by how long the trials so far took."""
+        spent = time.monotonic() - self.began
+        if self.budget is not None:
+            left = self.budget - spent
+            return [f"{duration(left)} left" if left > 0 else "the time is up"]
+        here = done - self.before
+        if self.n_trials is None or here < TELLING or done >= self.n_trials:
+            return []
+        return [f"about {duration(spent / here * (self.n_trials - done))} left"]
 
     def ended(self, stopped: str) -> str:
         """Return the last sentence: why it stopped, and how much each rival model was listened to; on lines
