@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_INSTALLED := $(VENV)/.installed-demo
 DOCS_INSTALLED := $(VENV)/.installed-docs
+LAB_INSTALLED := $(VENV)/.installed-lab
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))
 
 # Tests, type checks and pip run on small machines: BLAS and numba threads would fight the test workers.
@@ -17,7 +18,7 @@ WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test nightly demo docs bench bench-quick bench-peers lint clean
+.PHONY: help test nightly demo lab docs bench bench-quick bench-peers lint clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +36,9 @@ lint: $(INSTALLED)  ## ruff and mypy
 
 demo: $(DEMO_INSTALLED)  ## tune the garbage collector of a real JVM (LIVE=1: fail rather than replay recorded runs)
 	LIVE="$(LIVE)" $(BIN)/python -m models.jvm_gc.demo
+
+lab: $(LAB_INSTALLED)  ## open the notebooks in JupyterLab
+	$(BIN)/python -m jupyterlab notebooks/01_ten_minutes_to_a_tuned_jvm.ipynb
 
 docs: $(DOCS_INSTALLED)  ## build the documentation site into build/docs; a warning is an error
 	$(THREADS) $(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
@@ -87,4 +91,8 @@ $(DEMO_INSTALLED): $(INSTALLED)
 
 $(DOCS_INSTALLED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,docs]"
+	@touch $@
+
+$(LAB_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test,notebooks]"
 	@touch $@

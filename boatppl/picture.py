@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from boatppl.draw import COLOURS, INK, as_text, caption, extra_inputs, priors
 from boatppl.graph import DAG
-from boatppl.html.page import preformatted
+from boatppl.html.page import image, preformatted
 
 GREY = "#8a8f98"  # of arrows and legends: between white and black
 GAP, MARGIN, LINE = 56, 16, 15  # between columns, around the picture, between lines of text, in pixels
@@ -30,7 +30,8 @@ class Box:
 
 def as_html(model: DAG) -> str:
     """Return the picture above the text."""
-    return f'<div style="overflow-x:auto">{as_svg(model)}</div>{preformatted(as_text(model))}'
+    drawing = image(as_svg(model), f"the model's graph: {', '.join(model.sources)}")
+    return f'<div style="overflow-x:auto">{drawing}</div>{preformatted(as_text(model))}'
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The documentation site: ``make docs`` builds it into ``build/docs``, warnings as errors.
 
-Nothing is executed: the notebooks keep the outputs they were executed with, and the tables are those of the
-repository. Both are copied into ``docs/generated`` at every build, which git ignores.
+Nothing is executed: the notebooks keep the outputs they were executed with, the pictures of the reference are
+those that the tests compare with, and the tables are those of the repository. All are copied into
+``docs/generated`` at every build, which git ignores.
 """
 
 import re
@@ -17,6 +18,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 GENERATED = DOCS / "generated"
 NOTEBOOKS = GENERATED / "notebooks"
+PICTURES = GENERATED / "plots"
 sys.path.insert(0, str(ROOT))
 
 project = "boatppl"
@@ -85,14 +87,20 @@ def write(page: Path, text: str) -> None:
         page.write_text(text)
 
 
+def mirror(source: Path, pattern: str, folder: Path) -> None:
+    """Have the files of a pattern, and no others, in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {path.name: path for path in source.glob(pattern)}
+    for stale in [path for path in folder.iterdir() if path.name not in wanted]:
+        stale.unlink()
+    for name, path in wanted.items():
+        shutil.copy2(path, folder / name)
+
+
 def generate() -> None:
     """Copy what the site shows and other folders keep."""
-    NOTEBOOKS.mkdir(parents=True, exist_ok=True)
-    notebooks = {source.name: source for source in sorted((ROOT / "notebooks").glob("*.ipynb"))}
-    for stale in [page for page in NOTEBOOKS.iterdir() if page.name not in notebooks]:
-        stale.unlink()
-    for name, source in notebooks.items():
-        shutil.copy2(source, NOTEBOOKS / name)
+    mirror(ROOT / "notebooks", "*.ipynb", NOTEBOOKS)
+    mirror(ROOT / "tests" / "data" / "plots", "*.png", PICTURES)
     for page, path in TABLES.items():
         write(GENERATED / f"{page}.md", with_links((ROOT / path).read_text(), str(Path(path).parent)))
     [figures] = FIGURES.findall((ROOT / "README.md").read_text())

@@ -1,6 +1,8 @@
 """What a model looks like: text, Mermaid and SVG, with formulas and priors as their author wrote them."""
 
+import base64
 import linecache
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pymc as pm
@@ -302,6 +304,7 @@ def test_notebooks_get_a_picture_text_and_mermaid():
     assert bundle["text/plain"] == TEXT
     assert bundle["text/vnd.mermaid"] == MODEL.to_mermaid()
     assert bundle["text/html"] == MODEL._repr_html_()
-    assert "<svg" in bundle["text/html"]
+    [drawing] = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', bundle["text/html"])
+    assert base64.b64decode(drawing).decode() == as_svg(MODEL)
     assert "malloc_rate ~ Uniform(0, 5000)" in bundle["text/html"]
     assert "malloc_rate / eden_mb" in bundle["text/html"]

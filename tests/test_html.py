@@ -1,12 +1,19 @@
 """What spaces, trials and studies show in a notebook: everything that matters, escaped, without a fit."""
 
+import base64
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 import boatppl as boat
 from boatppl.fit import Inference
+from boatppl.progress import Notebook
+from boatppl.progress.display import Journey
+from boatppl.result import Result
 from boatppl.trial import State, Trial
 
 
@@ -15,12 +22,16 @@ class Balanced(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.texts = [], []
+        self.open, self.texts, self.tags, self.pictures = [], [], set(), []
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
+        self.tags.add(tag)
+        if tag == "img":
+            self.pictures.append(dict(attrs)["src"])
+        else:
+            self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -101,3 +112,48 @@ def test_colours_are_the_pages_own(study):
         style = re.search(r"<style>(.*?)</style>", thing._repr_html_(), re.DOTALL)[1]
         named = set(re.findall(r"(?<!-)(?:color|background): (\S+?)(?: !important)?[; ]", style))
         assert named == {"inherit", "none"}
+
+
+# What Jupyter leaves in a notebook that somebody else has executed. It takes SVG out, and its words stay.
+KEPT = {"b", "div", "img", "p", "pre", "span", "style", "table", "tbody", "td", "th", "thead", "tr"}
+
+
+def shown_everywhere(study):
+    """HTML of everything that shows itself, and of a session's progress."""
+    bundles = []
+
+    def show(bundle):
+        bundles.append(bundle)
+        return bundles.append
+
+    with Notebook(Journey(study), show) as view:
+        view.close("enough")
+    things = (SPACE, SPACE.fix(threads=2), study, study.trials[0], study.model, Result(study, "enough"))
+    return [*(thing._repr_html_() for thing in things), bundles[-1]["text/html"]]
+
+
+def test_a_notebook_that_is_not_trusted_shows_the_same(study):
+    for place in range(3):
+        study.tell({"x": place / 20}, 10.0 + place)
+    drawings = 0
+    for html in shown_everywhere(study):
+        seen = Balanced(html)
+        assert seen.tags <= KEPT
+        for picture in seen.pictures:
+            drawings += 1
+            assert picture.startswith("data:image/svg+xml;base64,")
+            svg = base64.b64decode(picture.partition(",")[2]).decode()
+            assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+            assert "currentColor" not in svg  # an image knows nothing of its page
+    assert drawings == 2  # the model, and the curve
+
+
+def test_lines_and_words_of_a_drawing_stand_on_light_and_on_dark(study):
+    """Words that stand on boxes of the drawing's own have the boxes' ink."""
+    for place in range(3):
+        study.tell({"x": place / 20}, 10.0 + place)
+    for picture in Balanced(shown_everywhere(study)[-1]).pictures:
+        svg = ElementTree.fromstring(base64.b64decode(picture.partition(",")[2]))
+        colours = {item.get(kind) for item in svg.iter() for kind in ("fill", "stroke")} - {None, "none"}
+        for colour in colours:
+            assert 0.2 < np.mean(to_rgb(colour)) < 0.8

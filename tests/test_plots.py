@@ -1,6 +1,7 @@
 """Pictures show the study's own numbers, where they were asked to, legible on light and on dark."""
 
 import os
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -222,11 +223,34 @@ def same(name, style, drawn, fixed, tmp_path):
         set_font_settings_for_testing()
         figure, axes = sheet(count, style, width=8.0 if name == "dag" else 3.6)
         drawer(fixed, axes)
-        figure.savefig(tmp_path / f"{name}.png", metadata={"Software": None})
+        compared(figure, name, tmp_path)
+
+
+def compared(figure, name, tmp_path):
+    figure.savefig(tmp_path / f"{name}.png", metadata={"Software": None})
     if os.environ.get("BOATPPL_BASELINES"):
         (tmp_path / f"{name}.png").replace(BASELINES / f"{name}.png")
         return
     assert compare_images(str(BASELINES / f"{name}.png"), str(tmp_path / f"{name}.png"), TOLERANCE) is None
+
+
+def test_the_prior_and_posterior_look_as_they_were_looked_at(fixed, tmp_path):
+    set_font_settings_for_testing()
+    collection = plots.plot_prior_posterior(
+        fixed.sample(40, 60, 2), "malloc", figure_kwargs={"figsize": (3.6, 2.7), "dpi": 70}
+    )
+    compared(collection.viz["figure"].item(), "prior_posterior", tmp_path)
+
+
+def test_every_function_s_docstring_has_pictures_that_are_compared():
+    shown = {
+        name: re.findall(r"\.\. image:: /generated/plots/(\w+)\.png\n", getattr(plots, name).__doc__)
+        for name in plots.__all__
+    }
+    assert [name for name, pictures in shown.items() if not pictures] == []
+    held = {*DRAWN, "prior_posterior"}
+    assert {picture for pictures in shown.values() for picture in pictures} <= held
+    assert held <= {path.stem for path in BASELINES.glob("*.png")}
 
 
 def test_the_comparison_tells_pictures_apart():

@@ -1,5 +1,6 @@
 """What every piece of HTML here is made of: one style, tables, and values in a few characters."""
 
+import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -36,6 +37,19 @@ def page(*pieces: str) -> str:
 def paragraph(text: str, kind: str = "") -> str:
     """Return plain text as a paragraph; ``kind`` is a class of the style (``head``, ``dim``)."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def image(svg: str, about: str, *, fit: bool = False) -> str:
+    """Return a drawing as an image, of its own size or (``fit``) no wider than the page; ``about`` says what
+    it shows.
+
+    Not as SVG within the page: Jupyter takes SVG out of a notebook that was executed by somebody else, and
+    leaves its words behind in one heap. So a drawing takes no colours from the page; it uses some that stand
+    on light and on dark.
+    """
+    data = base64.b64encode(svg.encode()).decode()
+    style = "max-width: 100%" if fit else "max-width: none"
+    return f'<img alt="{escape(about)}" style="{style}" src="data:image/svg+xml;base64,{data}">'
 
 
 def preformatted(text: str) -> str:

@@ -38,6 +38,8 @@ def error_shares(seen: View) -> dict[str, float]:
 def plot_attribution(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     """Draw which node the objective's end-to-end error comes from.
 
+    .. image:: /generated/plots/attribution.png
+
     Every run is predicted from its configuration alone, by a posterior that has not seen it; then again with
     one node's measurements in place of its predictions, one node at a time. A bar is the share of the
     squared error (on the objective's transformed scale) that goes away. The grey bar is what remains when

@@ -74,6 +74,8 @@ def convergence(seen: View) -> Convergence:
 def plot_convergence(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     """Draw what was measured, trial by trial, and the best configuration so far by the posterior.
 
+    .. image:: /generated/plots/convergence.png
+
     Points are measurements (hollow: controls and confirmations), the line with its 90 % interval is the
     noise-free objective at the best of the configurations run so far, by what is known today; the dashed
     line is the default's. Trials that failed, or did not measure the objective, are crosses at the top.
@@ -151,6 +153,8 @@ def weights(seen: View) -> Weights:
 
 def plot_weights(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     """Draw how much each rival model was listened to, after each trial that all of them had predicted.
+
+    .. image:: /generated/plots/weights.png
 
     Only suggested trials count: what they measured was predicted by every rival before the run. The first
     point, hollow and left of them, is the weight before any score.

@@ -33,6 +33,8 @@ def plot_dag(
 ) -> Axes:
     """Draw the model with one configuration's values flowing through it, in their units.
 
+    .. image:: /generated/plots/dag.png
+
     Every node and derived quantity shows the median and 90 % interval of what a run would measure, by the
     posterior. For a trial the measured value stands below; it is red where it lies outside that interval:
     the first red node from the left is where to look. Solid arrows are wires, dotted ones inputs of a

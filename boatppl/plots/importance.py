@@ -87,6 +87,8 @@ def plot_importance(
 ) -> Axes:
     """Draw how much of a node's variance over the space each parameter makes, through the DAG.
 
+    .. image:: /generated/plots/importance.png
+
     Bars are total shares (Sobol's: what goes away when the parameter is held), with their 90 % interval over
     posterior draws; the tick inside is the share of the parameter alone, without what it does together with
     others. Shares are on the node's transformed scale and over the whole space, not around the incumbent.

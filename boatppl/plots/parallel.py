@@ -54,6 +54,8 @@ class _Column:
 def plot_parallel(study: Study | Result, *, count: int = 40, ax: Axes | None = None) -> Axes:
     """Draw the best configurations as lines across all parameters, coloured by the predicted objective.
 
+    .. image:: /generated/plots/parallel.png
+
     The configurations are the runs and a quasi-random sample of the space; the ``count`` best by their
     posterior median are drawn. Where the lines of the best ones come together a parameter matters; where
     they fan out it does not. Heights are the parameter's own scale (logarithmic where it is). The thick line

@@ -105,6 +105,8 @@ def plot_predicted_measured(
 ) -> np.ndarray:
     """Draw, for each node, what was predicted over what was measured: with 90 % intervals, in its unit.
 
+    .. image:: /generated/plots/predicted_measured.png
+
     The objective's predictions are those that were logged before each suggested run (end to end, from the
     configuration alone). Every other node is predicted from its measured inputs by the other trials
     (leave-one-out, as :meth:`boatppl.Study.cross_validate` does; it takes some seconds); so is the objective

@@ -35,6 +35,8 @@ def residual_shares(seen: View) -> dict[str, Variance]:
 def plot_residual_share(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     """Draw, for each node, which share of its measured variance its formula, residual and noise explain.
 
+    .. image:: /generated/plots/residual_share.png
+
     A large residual share says that the formula misses something: look where with
     :func:`plot_residual_along`. Shares are on the node's transformed scale and add up to 1. Nodes with fewer
     than three measurements are left out.
@@ -121,6 +123,8 @@ def plot_residual_along(
     study: Study | Result, node: str, parameters: str | Sequence[str] | None = None, *, axes: Any = None
 ) -> np.ndarray:
     """Draw what a node's formula left over along each parameter: a trend says what the formula lacks.
+
+    .. image:: /generated/plots/residual_along.png
 
     Each dot is a measurement: divided by the formula for a node on the log scale, otherwise minus the
     formula (on the node's transformed scale, if it has one); strokes are 90 % intervals over the draws of

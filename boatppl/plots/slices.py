@@ -52,6 +52,8 @@ def plot_slice(
 ) -> Axes:
     """Draw a node (or derived quantity) over one parameter, everything else held: median and 90 % interval.
 
+    .. image:: /generated/plots/slice.png
+
     The same draws as :meth:`boatppl.Study.predict`. The dotted line is the value in the held configuration,
     short strokes on the axis are the values that were run (in other configurations), dots are runs of
     exactly these. Values that a constraint forbids are left out. A vector node has a line per element.
@@ -191,6 +193,8 @@ def plot_map(
 ) -> np.ndarray:
     """Draw a node over two parameters: its median on the left, how unsure that is on the right.
 
+    .. image:: /generated/plots/map.png
+
     The right panel shows the width of the 90 % interval: as a ratio of its ends for nodes on a log scale,
     otherwise as a difference in the node's unit. Dots are the runs (wherever their other parameters were),
     the star is the held configuration; what a constraint forbids stays blank.
@@ -321,6 +325,9 @@ def plot_acquisition(
     ax: Axes | None = None,
 ) -> Axes:
     """Draw where the next run is expected to gain most: expected improvement over one or two parameters.
+
+    .. image:: /generated/plots/acquisition.png
+    .. image:: /generated/plots/acquisition_map.png
 
     The other parameters are held at the incumbent's values, so the study's own suggestion, which moves all
     of them, may gain more. The improvement is on the objective's transformed scale: of ``log(p99)``, 0.1

@@ -59,6 +59,8 @@ def plot_prior_posterior(
 ) -> PlotCollection:
     """Draw each unknown's posterior beside its prior, in its own unit, with ``arviz_plots``.
 
+    .. image:: /generated/plots/prior_posterior.png
+
     Where the two are alike nothing was learned. A posterior that piles up at the edge of its prior says that
     the prior excludes what the data want. Each panel is cut to where the posterior and most of the prior
     are.

@@ -10,7 +10,7 @@ from boatppl.text import shown
 WIDTH, HEIGHT = 560.0, 130.0  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 12.0, 10.0, 22.0
 STEEP = 5.0  # the largest value over the smallest from which on the scale is logarithmic
-MEASURED, BEST = "#d98032", "#4a8fd6"  # both stand on light and on dark pages
+MEASURED, BEST, GREY = "#d98032", "#4a8fd6", "#8a8f98"  # all stand on light and on dark pages
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Point:
 
 
 def as_svg(points: Sequence[Point], default: float | None, title: str) -> str:
-    """Return the picture, nothing before two values are there. Text and lines take the page's own colour."""
+    """Return the picture, nothing before two values are there. Its colours stand on light and on dark."""
     measured = [point for point in points if point.measured is not None]
     values = [point.measured for point in measured if point.measured is not None]
     values += [point.best for point in points if point.best is not None]
@@ -54,20 +54,20 @@ def as_svg(points: Sequence[Point], default: float | None, title: str) -> str:
     dots = ((point.number, point.measured) for point in measured if point.measured is not None)
     pieces += [_dot(x(number), y(value), f"trial {number}: {shown(value)}") for number, value in dots]
     return (
-        f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" style="width:100%;max-width:{WIDTH:.0f}px;'
-        f'font:11px sans-serif" role="img" aria-label="{escape(title)} over the trials">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:.0f}" height="{HEIGHT:.0f}" '
+        f'viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" font-family="Helvetica, Arial, sans-serif" font-size="11">'
         f"{''.join(pieces)}</svg>"
     )
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, more: str = "") -> str:
     ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-    return f'<line {ends} stroke="currentColor" stroke-opacity=".45"{more}/>'
+    return f'<line {ends} stroke="{GREY}"{more}/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text {place} fill="currentColor" fill-opacity=".8">{escape(text)}</text>'
+    return f'<text {place} fill="{GREY}">{escape(text)}</text>'
 
 
 def _dot(x: float, y: float, hint: str) -> str:

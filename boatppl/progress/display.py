@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from boatppl.evidence import searched
+from boatppl.html.page import image
 from boatppl.progress.curve import BEST, MEASURED, Point, as_svg
 from boatppl.progress.table import WIDTH, TextTable, TrialTable
 from boatppl.study import Study
@@ -327,7 +328,8 @@ class Notebook:
 
     def _curve(self) -> str:
         goal, unit = self.table.goal, f", {self.table.unit}" if self.table.unit else ""
-        return as_svg(self.points, self.journey.default, f"{goal}{unit}")
+        drawing = as_svg(self.points, self.journey.default, f"{goal}{unit}")
+        return image(drawing, f"{goal} over the trials", fit=True) if drawing else ""
 
     def _render(self, footer: str) -> None:
         bundle = {

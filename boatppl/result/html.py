@@ -30,7 +30,7 @@ STYLE = """<style>
 .boat-result tr + tr td { border-top: 1px solid rgba(128,128,128,.18); }
 .boat-result .bar { display: inline-flex; width: 14em; height: 0.8em; border-radius: 2px; overflow: hidden;
   vertical-align: middle; }
-.boat-result .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em 0 0.9em; }
+.boat-result .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em 0 0; }
 </style>"""
 
 
@@ -82,11 +82,14 @@ def _learned(found: Findings) -> str:
 def _variance(found: Findings) -> str:
     if not found.variance:
         return ""
-    rows = ([escape(name), _bar(share), percent(share.residual)] for name, share in found.variance.items())
-    key = "".join(
-        f'<span class="key" style="background:{colour}"></span>{name}' for name, colour in COLOURS.items()
+    rows = (
+        [escape(name), *(percent(getattr(share, part)) for part in COLOURS), _bar(share)]
+        for name, share in found.variance.items()
     )
-    return _table(["node", f"variance explained by{key}", "residual"], rows)
+    keys = [
+        f'<span class="key" style="background:{colour}"></span>{name}' for name, colour in COLOURS.items()
+    ]
+    return _table(["variance of", *keys, ""], rows)
 
 
 def _bar(share: Variance) -> str:
