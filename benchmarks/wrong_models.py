@@ -84,6 +84,7 @@ def arrive(case: Case) -> Arrival:
         minimize=system.problem.objective,
         random_seed=case.seed,
         hedge=case.way == "hedged",  # of the space alone it says nothing
+        transform="log" if case.way == "generic" else None,  # as the generic one beside the right model
     )
     names, gaps = list(study.model.nodes), []
     for i in range(case.budget):
