@@ -1,16 +1,24 @@
 """Does ``study.diagnose()`` name what is wrong? Planted faults and right models, over seeds.
 
-``python -m benchmarks.faults [seeds] [system ...]`` prints for each kind of fault how often the planted node
-and cause were named first, and how often a right model was called wrong.
+``python -m benchmarks.faults [seeds] [system ...]`` diagnoses every kind of fault of every system with as
+many seeds, and right models with ten times as many, one seed after the other. What each diagnosis said first
+is kept in ``faults.csv`` and summed up in ``faults.md`` of ``benchmarks/results``; what is there is not run
+again.
 """
 
+import csv
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.faulty_systems import SYSTEMS, Case
+from benchmarks.figures import markdown_table
+from benchmarks.machine import described
+from boatppl.dag import DAGModel
 from boatppl.diagnose import Diagnosis, diagnose
 from boatppl.evidence import evidence
 from boatppl.fit import Inference
@@ -18,6 +26,40 @@ from boatppl.suggest import Goal
 from boatppl.trial import State, Trial, Trials
 
 RUNS = 30
+RIGHT = 10  # seeds of a right model for one of each kind of fault
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = ("system", "kind", "planted", "seed", "right", "said", "seconds", "commit")
+HALVES: Mapping[str, tuple[str, ...]] = {
+    "first half (the diagnosis was written with them in sight)": ("collector",),
+    "second half (written when it was done)": ("store", "cluster"),
+}
+HEADING = "# Planted faults\n\nMade by `python -m benchmarks.faults`.\n\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the diagnosis of one seeded case ``said`` first, and whether that was ``right``."""
+
+    system: str
+    kind: str
+    planted: str
+    seed: int
+    right: bool
+    said: str
+    seconds: float
+    commit: str
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it apart."""
+        return self.system, self.kind, self.seed
+
+    def row(self) -> list[str]:
+        """Return it as a row of the file."""
+        right, seconds = "yes" if self.right else "no", f"{self.seconds:.1f}"
+        return [
+            self.system, self.kind, self.planted, str(self.seed), right, self.said, seconds, self.commit
+        ]  # fmt: skip
 
 
 def diagnosed(case: Case, seed: int, runs: int = RUNS, inference: Inference | None = None) -> Diagnosis:
@@ -56,21 +98,102 @@ def tried(case: Case, seeds: Iterable[int]) -> list[str | None]:
     return found
 
 
-def main(arguments: list[str]) -> None:
-    """Print the table."""
-    seeds = int(arguments[0]) if arguments else 8
-    right: list[str | None] = []
-    planted: list[str | None] = []
-    for system in arguments[1:] or list(SYSTEMS):
-        for case in SYSTEMS[system]():
+def wanted(systems: Sequence[str], seeds: int) -> Iterator[tuple[Case, int]]:
+    """Yield every case with every seed: a seed after the other, so that whatever was run is balanced."""
+    cases = [case for system in systems for case in SYSTEMS[system]()]
+    for seed in range(seeds):
+        for case in cases:
+            numbers = range(RIGHT * seed, RIGHT * (seed + 1)) if case.node is None else [seed]
+            yield from ((case, number) for number in numbers)
+
+
+def measure(systems: Sequence[str], seeds: int, path: Path) -> list[Answer]:
+    """Diagnose the cases that ``path`` does not have yet, append each as it ends, and return them all."""
+    found = {answer.key: answer for answer in read(path)}
+    asked = list(wanted(systems, seeds))
+    inferences: dict[DAGModel, Inference] = {}
+    commit = described()["commit"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not found:
+            writer.writerow(COLUMNS)
+        for case, seed in asked:
+            if (case.system, case.kind, seed) in found:
+                continue
+            inference = inferences.setdefault(case.model, Inference(case.model, 0))
+            inference.compile()
             began = time.perf_counter()
-            found = tried(case, range(seeds))
-            (right if case.node is None else planted).extend(found)
-            misses, spent = [each for each in found if each], (time.perf_counter() - began) / seeds
-            hits = f"{seeds - len(misses):3}/{seeds}"
-            print(f"{system:10} {case.kind:18} {hits}  {spent:.1f} s   {' | '.join(misses[:3])}", flush=True)
-    for what, each in (("faults named first", planted), ("right models left alone", right)):
-        print(f"{what}: {each.count(None)} of {len(each)} ({each.count(None) / max(len(each), 1):.0%})")
+            diagnosis = diagnosed(case, seed, inference=inference)
+            spent = time.perf_counter() - began
+            planted = "" if case.node is None else f"{case.node} {case.cause} {case.what or ''}".strip()
+            answer = Answer(
+                case.system, case.kind, planted, seed, named(case, diagnosis), said(diagnosis), spent, commit
+            )
+            found[answer.key] = answer
+            writer.writerow(answer.row())
+            file.flush()
+            if not answer.right:
+                print(f"{answer.system} {answer.kind} {seed}: {answer.said}", flush=True)
+    return [found[case.system, case.kind, seed] for case, seed in asked]
+
+
+def read(path: Path) -> list[Answer]:
+    """Return the answers of a file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            Answer(
+                row["system"], row["kind"], row["planted"], int(row["seed"]), row["right"] == "yes",
+                row["said"], float(row["seconds"]), row["commit"],
+            )
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def share(answers: Sequence[Answer]) -> str:
+    """Return how many answers are right: ``95 of 100 (95%)``."""
+    right = sum(answer.right for answer in answers)
+    return f"{right} of {len(answers)} ({right / len(answers):.0%})" if answers else "-"
+
+
+def summary(answers: Sequence[Answer]) -> str:
+    """Return the halves apart and together beside the bars, every kind, and every answer that was wrong."""
+    halves = {**HALVES, "all": tuple(SYSTEMS)}
+    rows = []
+    for name, systems in halves.items():
+        mine = [answer for answer in answers if answer.system in systems]
+        rows.append([name, ", ".join(systems), *(share([a for a in mine if bool(a.planted) == planted])
+                                                 for planted in (True, False))])  # fmt: skip
+    head = ["fault named first (bar 90%)", "right model left alone (bar 95%)"]
+    kinds = list(dict.fromkeys((a.system, a.kind, a.planted) for a in answers))
+    each = []
+    for system, kind, planted in kinds:
+        mine = [a for a in answers if (a.system, a.kind) == (system, kind)]
+        seconds = f"{np.median([a.seconds for a in mine]):.1f}"
+        each.append([system, kind, planted or "nothing", share(mine), seconds])
+    wrong = [[a.system, a.kind, str(a.seed), a.planted or "nothing", a.said] for a in answers if not a.right]
+    return "\n\n".join(
+        [
+            markdown_table(["", "systems", *head], rows),
+            markdown_table(["system", "kind", "planted", "named", "s (median)"], each),
+            "Answers that were wrong (the number is the evidence in nats):",
+            markdown_table(["system", "kind", "seed", "planted", "said"], wrong),
+        ]
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, print and write."""
+    seeds, systems = int(arguments[0]) if arguments else 3, arguments[1:] or list(SYSTEMS)
+    about = described()
+    answers = measure(systems, seeds, RESULTS / "faults.csv")
+    where = "\n".join(f"- {name}: {value}" for name, value in about.items())
+    text = f"{RUNS} runs of a quasi-random design a case.\n\n{summary(answers)}\n\n{where}\n"
+    print(text)
+    if set(systems) == set(SYSTEMS):
+        (RESULTS / "faults.md").write_text(HEADING + text)
 
 
 if __name__ == "__main__":

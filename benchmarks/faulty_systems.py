@@ -129,8 +129,10 @@ def collector_cases() -> list[Case]:
         side = pm.Normal("side", 0, 2)
         return pm.LogNormal("service", 1, 1) + 0.0375 * side**2 * gc_rate * pause
 
+    right = boat.DAGModel(COLLECTOR, COLLECTOR_PARTS)
+
     def case(kind, node, cause, what, run, **others):
-        model = boat.DAGModel(COLLECTOR, swap(COLLECTOR_PARTS, **others))
+        model = boat.DAGModel(COLLECTOR, swap(COLLECTOR_PARTS, **others)) if others else right
         return Case("collector", kind, model, "p99", run, node, cause, what)
 
     def seen_with_error(found, rng):
@@ -258,8 +260,10 @@ def store_cases() -> list[Case]:
         signed = pm.Normal("signed", 0, 1.5)
         return (1 - hits) * disk + abs(signed) * write
 
+    right = boat.DAGModel(STORE, STORE_PARTS)
+
     def case(kind, node, cause, what, run, **others):
-        model = boat.DAGModel(STORE, swap(STORE_PARTS, **others))
+        model = boat.DAGModel(STORE, swap(STORE_PARTS, **others)) if others else right
         return Case("store", kind, model, "latency", run, node, cause, what)
 
     def disk_seen(found, rng):
@@ -365,13 +369,11 @@ def cluster_cases() -> list[Case]:
     def additive(slowest, sync):
         return slowest + pm.LogNormal("syncs", 0, 0.5) * sync
 
+    about = {"coords": {"machine": ["a", "b", "c", "d"]}, "data": {"cores": ("machine", CORES)}}
+    right = boat.DAGModel(CLUSTER, CLUSTER_PARTS, **about)
+
     def case(kind, node, cause, what, run, **others):
-        model = boat.DAGModel(
-            CLUSTER,
-            swap(CLUSTER_PARTS, **others),
-            coords={"machine": ["a", "b", "c", "d"]},
-            data={"cores": ("machine", CORES)},
-        )
+        model = boat.DAGModel(CLUSTER, swap(CLUSTER_PARTS, **others), **about) if others else right
         return Case("cluster", kind, model, "step", run, node, cause, what)
 
     slow = np.array([1.0, 1.0, 1.5, 1.0])

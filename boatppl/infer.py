@@ -22,6 +22,9 @@ from boatppl.table import Table
 DEADLINE = 600.0  # seconds for one block: a guard against a sampler that never returns, not a budget
 PARALLEL_ROWS = 60  # below it a gradient is over before a second chain has got hold of the interpreter
 WARM_UP_PER_UNKNOWN = 5  # warm-up draws that a mass matrix with correlations needs
+APART = 3.0  # deviations between modes that are two
+CLIMBS = 8  # from points scattered around the prior's centre, in search of modes
+RARE = 4.0  # nats of evidence by which a mode may fall short of the best and still have a chain begin there
 FLATTEST, STEEPEST = 0.25, 1e8  # curvatures at a mode: beyond them it says nothing of how wide a posterior is
 #: Deviation of a robust row's log scale: given the row's error its curvature at the mode is (degrees + 1)/2.
 LATENT = (0.5 * (DEGREES_OF_FREEDOM + 1.0)) ** -0.5
@@ -34,8 +37,9 @@ class Chains:
 
     ``draws`` are kept and ``tune`` thrown away by each of ``chains``; steps are shortened until a proposal is
     accepted with probability ``target_accept``; a trajectory has at most ``2**max_treedepth`` steps. Chains
-    start apart, scattered around the prior's centre, where they should find every mode and be judged by it
-    (``dispersed``), or together at the mode, where the warm-up is too short to travel.
+    start apart, each at the mode that a climb from a point scattered around the prior's centre finds, so that
+    every mode is seen and the chains are judged by it (``dispersed``), or together at one mode. ``tolerated``
+    is an R-hat that is good enough for what the draws are for.
     """
 
     draws: int
@@ -44,6 +48,7 @@ class Chains:
     target_accept: float = 0.97
     max_treedepth: int = 10
     dispersed: bool = True
+    tolerated: float = field(default=1.01, repr=False)
 
     @property
     def total(self) -> int:
@@ -53,7 +58,7 @@ class Chains:
     @property
     def acceptable_r_hat(self) -> float:
         """The R-hat below which chains agree: 1.01 (Vehtari et al. 2021), and more where draws are few."""
-        return 1.01 + 30.0 / self.total
+        return max(self.tolerated, 1.01 + 30.0 / self.total)
 
 
 #: For the next suggestion: an acquisition averages over these draws. Of the benchmark's three nodes at 10, 30
@@ -126,14 +131,27 @@ class Start:
     """Chains begin at standard normal ``u (dimension,)`` and move in it; positions are ``centre + scale u``.
 
     ``scale (unknown, unknown)`` is of the block's unknowns; robust rows' scales behind them have ``LATENT``.
+    A chain begins around one of ``modes (mode, dimension)``, by its seed.
     """
 
     centre: np.ndarray
     scale: np.ndarray
+    modes: np.ndarray | None = None
+
+    def mode(self, chain_seed: int) -> int:
+        """Return which of the modes a chain begins at."""
+        count = 1 if self.modes is None else len(self.modes)
+        return int(np.random.default_rng([chain_seed, 1]).integers(count))
 
     def normals(self, chain_seed: int) -> np.ndarray:
         """Return the first u of a chain."""
-        return np.random.default_rng(chain_seed).normal(size=len(self.centre))
+        u = np.random.default_rng(chain_seed).normal(size=len(self.centre))
+        return u if self.modes is None else u + self.of(self.modes[self.mode(chain_seed)])
+
+    def of(self, position: np.ndarray) -> np.ndarray:
+        """Return the u ``(dimension,)`` of a position."""
+        away, size = position - self.centre, len(self.scale)
+        return np.concatenate([np.linalg.solve(self.scale, away[:size]), away[size:] / LATENT])
 
     def position(self, u: np.ndarray) -> np.ndarray:
         """Return the positions ``(..., dimension)`` of ``u (..., dimension)``."""
@@ -175,7 +193,7 @@ def sample(
     them.
 
     If the chains do not agree the block is sampled once more, with three times the warm-up and shorter
-    steps: dispersed ones again from dispersed starts, others from the mode. If the sampler fails or is not
+    steps. If the sampler fails or is not
     ready in time, draws of a normal distribution around the mode take its place. The verdict says so in
     either case.
 
@@ -193,24 +211,22 @@ def sample(
     if origin.size == 0:  # nothing is unknown
         nothing, certain = np.zeros((length.total, 0)), Verdict(1.0, length.total, 0, length.total)
         return _posterior(density, tables, nothing, {}, length, certain, origin)
-    mode = climb(logp, origin)
-    size = density.layout.size
-    near, apart = laplace(logp, mode, size), Start(origin, np.eye(size))
+    near = laplace(logp, climb(logp, origin), density.layout.size)
+    if length.dispersed:
+        near = among_modes(logp, origin, near, seed)
     end = time.monotonic() + deadline
     attempt = partial(_nuts, density, tables, logp, cores=cores, end=end)
     found: list[BlockPosterior] = []
     why, retried = "", False
     try:
-        found.append(attempt(seed=seed, length=length, begin=apart if length.dispersed else near))
+        found.append(attempt(seed=seed, length=length, begin=near))
     except SamplerFailed as failure:
         why = str(failure)
     if not (found and found[0].verdict.good) and time.monotonic() < end:
         retried = True
-        # Dispersed chains that disagree may sit in several modes, and from one of them all would agree.
-        begin = apart if length.dispersed and found else near
         careful = replace(length, tune=3 * length.tune, target_accept=0.5 * (1.0 + length.target_accept))
         with suppress(SamplerFailed):
-            found.append(attempt(seed=seed + 1, length=careful, begin=begin))
+            found.append(attempt(seed=seed + 1, length=careful, begin=near))
     if not found:
         return _around_mode(density, tables, logp, near, seed, length, why)
     best = min(found, key=lambda posterior: posterior.verdict.r_hat)
@@ -247,6 +263,25 @@ def laplace(logp: LogDensity, mode: np.ndarray, unknowns: int) -> Start:
     return Start(mode, directions / np.sqrt(np.clip(values, FLATTEST, STEEPEST)))
 
 
+def among_modes(logp: LogDensity, origin: np.ndarray, near: Start, seed: int) -> Start:
+    """Return a start at the modes that climbs from points scattered around ``origin`` find.
+
+    Modes are weighed as normal distributions (Laplace's evidence); the best gives the coordinates, and those
+    with next to none of the mass are left out: a chain that begins there is long in leaving it.
+    """
+    rng = np.random.default_rng([seed, 51])
+    climbed = [climb(logp, origin + rng.normal(size=len(origin))) for _ in range(CLIMBS)]
+    starts = [near, *(laplace(logp, position, len(near.scale)) for position in climbed)]
+    evidence = np.array([logp(start.centre)[0] + np.linalg.slogdet(start.scale)[1] for start in starts])
+    order = np.argsort(-evidence, kind="stable")
+    best, modes = starts[order[0]], [starts[order[0]].centre]
+    for other in order[1:][evidence[order[1:]] > evidence[order[0]] - RARE]:
+        u = best.of(starts[other].centre)
+        if all(np.abs(u - best.of(mode)).max() > APART for mode in modes):
+            modes.append(starts[other].centre)
+    return replace(best, modes=np.array(modes))
+
+
 def _nuts(
     density: BlockDensity,
     tables: Mapping[str, Table],
@@ -260,6 +295,12 @@ def _nuts(
 ) -> BlockPosterior:
     """One attempt until the time ``end``. Raises SamplerFailed for whatever the foreign code does."""
     size = len(begin.centre)
+    begun: set[int] = set()
+
+    def first(chain_seed: int) -> np.ndarray:
+        begun.add(begin.mode(chain_seed))
+        return begin.normals(chain_seed)
+
     model = from_pyfunc(
         size,
         lambda: begin.density(logp),
@@ -267,7 +308,7 @@ def _nuts(
         [np.dtype("float64")],
         [(size,)],
         ["position"],
-        make_initial_point_fn=begin.normals,
+        make_initial_point_fn=first,
     )
     rows = sum(len(table) for table in tables.values())
     with threadpool_limits(1):  # BLAS threads would fight the chains
@@ -276,6 +317,8 @@ def _nuts(
         raise SamplerFailed(f"it returned draws of shape {chains.shape}, not all of them finite")
     unknowns, divergences = chains[..., : density.layout.size], int(stats["diverging"].sum())
     verdict = judge(unknowns, divergences, length.acceptable_r_hat)
+    if len(begun) == 1 and begin.modes is not None and len(begin.modes) > 1:  # chance: they agree on one mode
+        verdict = replace(verdict, r_hat=np.inf)
     return _posterior(density, tables, chains.reshape(-1, size), stats, length, verdict, begin.centre)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from boatppl.html.trial import as_html
 from boatppl.text import one_line, shown
+from boatppl.why import reason
 from boatppl.words import listed, nearest
 
 __all__ = [
@@ -197,6 +198,12 @@ class Trial:
         parts = [", ".join(f"{name} {shown(value)}" for name, value in part.items()) for part in values]
         parts += [one_line(self.reason or "", 80), *self.marks]
         return f"{self._head}: {'; '.join(part for part in parts if part)}"
+
+    @property
+    def why(self) -> str:
+        """Why the configuration was chosen: the expected gain, its probability, whether the choice explores
+        or exploits, and how the doubt is split over the nodes (:func:`boatppl.why.reason`)."""
+        return reason(self.origin, self.suggestion)
 
     @property
     def _head(self) -> str:

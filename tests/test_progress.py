@@ -111,6 +111,22 @@ def test_the_reason_is_always_true():
     assert "doubt" not in why_of(study, doubt={"a": 0.4, "b": 0.3, "c": 0.3})
 
 
+def test_a_trial_says_why_it_was_chosen():
+    study = study_of()
+    doubt = {"full_rate": 0.71, "pause": 0.25, "p99": 0.04}
+    trial = suggested(study, doubt=doubt, probability=0.62)
+    assert (
+        trial.why == "exploiting: expected gain 11.8, 62 % sure; the doubt is in full_rate 71 %, pause 25 %"
+    )
+    unlikely = suggested(
+        study, doubt={}, probability=0.2, proposed_by="generic", weights={"a": 1, "generic": 0}
+    )
+    assert unlikely.why == "exploring: expected gain 11.8, 20 % sure; proposed by generic"
+    assert suggested(study, expected_gain=0.0, probability=0.0).why.startswith("no configuration is expected")
+    assert "as the least measured (once)" in suggested(study, repeated=1, among=2).why
+    assert study.tell({**JVM.default}, 3.0).why == "told"
+
+
 def structured():
     @boat.node(unit="ms", transform="log")
     def pause(young_mb):

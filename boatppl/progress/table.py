@@ -11,6 +11,7 @@ from boatppl.study import Study
 from boatppl.table import orphans
 from boatppl.text import interval, one_line, shown
 from boatppl.trial import State, Trial
+from boatppl.why import REASONS, gain
 from boatppl.words import listed
 
 WIDTH = 120  # of a line of text, in characters
@@ -221,18 +222,6 @@ def outcome(state: State) -> str:
     return "missing" if state in (State.COMPLETE, State.PARTIAL) else str(state)
 
 
-REASONS = {
-    "default": "the configuration in use today",
-    "design": "quasi-random start",
-    "control": "the default again, as a control for drift",
-    "confirm": "measured again",
-}
-
-
-NEVER = 0.005  # a probability of less is said to be none
-MOST_OF = 0.5  # of the doubt: a node that has less of it is not named
-
-
 def why(study: Study, trial: Trial) -> str:
     """Return why the configuration was chosen, or what went wrong with it, in one line."""
     if trial.state in (State.FAILED, State.TIMED_OUT, State.ABORTED):
@@ -246,20 +235,3 @@ def why(study: Study, trial: Trial) -> str:
     if known.get("proposed_by") not in (None, study.rivals.first):
         chosen += f" ({known['proposed_by']})"
     return one_line("; ".join([*trial.marks, *missing, chosen]))
-
-
-def gain(known: Mapping[str, Any]) -> str:
-    """Return what was hoped for of a suggestion, and which node the doubt was in."""
-    if "repeated" in known:
-        times = "once" if known["repeated"] == 1 else f"{known['repeated']} times"
-        among = f"of the {known['among']} that may be best"
-        return f"every configuration was run: again, as the least measured ({times}) {among}"
-    sure = known["probability"]
-    if sure < NEVER:
-        return "no configuration is expected to be better: the likeliest one, under 1 % sure"
-    text = f"expected gain {shown(known['expected_gain'], 3)}, {100 * sure:.0f} % sure"
-    doubt = known.get("doubt") or {}
-    node = next(iter(doubt), None)
-    if len(doubt) > 1 and node is not None and doubt[node] >= MOST_OF:
-        text += f"; {100 * doubt[node]:.0f} % of the doubt is in {node}"
-    return text

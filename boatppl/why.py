@@ -1,0 +1,67 @@
+"""Why a configuration was chosen, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from boatppl.text import shown
+
+REASONS = {
+    "default": "the configuration in use today",
+    "design": "quasi-random start",
+    "control": "the default again, as a control for drift",
+    "confirm": "measured again",
+}
+NEVER = 0.005  # a probability of less is said to be none
+MOST_OF = 0.5  # of the doubt: a node that has less of it is not named in short
+NAMED = 0.05  # of the doubt: a node that has less of it is not named at all
+
+
+def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
+    """Return why a configuration was chosen: the gain that was expected, how probable it was, whether the
+    choice explores or exploits, and over which nodes the doubt is split.
+
+    It exploits where it is more likely than not to be better than the best run so far. It explores where it
+    is not, and the gain is expected of what is not known: of the nodes that are named.
+
+    >>> known = {"expected_gain": 11.8, "probability": 0.31, "doubt": {"full_rate": 0.81, "pause": 0.19}}
+    >>> reason("suggested", known)
+    'exploring: expected gain 11.8, 31 % sure; the doubt is in full_rate 81 %, pause 19 %'
+    >>> reason("default", None)
+    'the configuration in use today'
+    """
+    known = suggestion or {}
+    if "expected_gain" not in known:
+        return REASONS.get(origin, origin)
+    text = hoped(known)
+    if text is None:
+        return gain(known)
+    text = f"{'exploiting' if known['probability'] >= 0.5 else 'exploring'}: {text}"
+    doubt = {name: share for name, share in (known.get("doubt") or {}).items() if share >= NAMED}
+    if doubt:
+        each = (f"{name} {100 * share:.0f} %" for name, share in doubt.items())
+        text += f"; the doubt is in {', '.join(each)}"
+    by = known.get("proposed_by")
+    return f"{text}; proposed by {by}" if by is not None and len(known.get("weights", {})) > 1 else text
+
+
+def gain(known: Mapping[str, Any]) -> str:
+    """Return in short what was hoped for of a suggestion, and which node the doubt was in."""
+    if "repeated" in known:
+        times = "once" if known["repeated"] == 1 else f"{known['repeated']} times"
+        among = f"of the {known['among']} that may be best"
+        return f"every configuration was run: again, as the least measured ({times}) {among}"
+    text = hoped(known)
+    if text is None:
+        return "no configuration is expected to be better: the likeliest one, under 1 % sure"
+    doubt = known.get("doubt") or {}
+    node = next(iter(doubt), None)
+    if len(doubt) > 1 and node is not None and doubt[node] >= MOST_OF:
+        text += f"; {100 * doubt[node]:.0f} % of the doubt is in {node}"
+    return text
+
+
+def hoped(known: Mapping[str, Any]) -> str | None:
+    """Return the expected gain and its probability; None where none is to be hoped for, or it is a repeat."""
+    if "repeated" in known or known["probability"] < NEVER:
+        return None
+    return f"expected gain {shown(known['expected_gain'], 3)}, {100 * known['probability']:.0f} % sure"
