@@ -20,6 +20,7 @@ from scipy.stats import t as student_t
 from boatppl.compile.density import DEGREES_OF_FREEDOM, Excess, inducing_points, kernel_of
 from boatppl.gp.conditional import Conditional
 from boatppl.gp.kernel import KINDS
+from boatppl.gp.tabulated import Tabulated
 from boatppl.graph import DAG, NodeGraph
 from boatppl.infer import BlockPosterior
 from boatppl.priors import draw_prior
@@ -27,6 +28,8 @@ from boatppl.rows import Rows, arrive, assemble, every_row, scatter
 from boatppl.table import Table, input_transform, measured, residual_features, tables
 from boatppl.transform import Transform
 from boatppl.wiring import Key
+
+TABULATED = 8  # rows of a configuration from which on a residual of one input is read from a table
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,12 @@ class NodeDraws:
     table: Table
     variables: Mapping[str, np.ndarray]
     residual: Conditional | None
+    tabulated: Tabulated | None = None  # the residual as a search reads it
+
+    @property
+    def predictor(self) -> Conditional | Tabulated | None:
+        """What predicts the residual at points of a propagation."""
+        return self.residual if self.tabulated is None else self.tabulated
 
     @property
     def transform(self) -> Transform:
@@ -49,6 +58,7 @@ class NodeDraws:
             self,
             variables={key: value[draws] for key, value in self.variables.items()},
             residual=None if self.residual is None else self.residual.take(draws),
+            tabulated=None if self.tabulated is None else self.tabulated.take(draws),
         )
 
 
@@ -119,6 +129,17 @@ class Posterior:
         chosen = np.asarray(draws, int)
         nodes = {name: node.take(chosen) for name, node in self.nodes.items()}
         return replace(self, nodes=nodes, draws=len(chosen))
+
+    def to_search(self) -> "Posterior":
+        """Return the posterior that a search propagates: with many rows in every configuration, a residual of
+        one input is read from a table."""
+        nodes = dict(self.nodes)
+        for name, draws in nodes.items():
+            residual, over = draws.residual, draws.graph.node.over
+            elements = np.prod([self.model.sizes[dim] for dim in over])
+            if residual is not None and residual.Z.shape[2] == 1 and elements >= TABULATED:
+                nodes[name] = replace(draws, tabulated=Tabulated.of(residual))
+        return replace(self, nodes=nodes)
 
     def shuffled(self, names: Collection[str], order: np.ndarray) -> "Posterior":
         """Return the posterior with the draws of some nodes in another order ``(draw,)``: blocks are
@@ -196,7 +217,7 @@ class Posterior:
         contexts: Mapping[str, np.ndarray],
     ) -> NodeStep:
         """Compute one node at some configurations given the values of its parents."""
-        step, residual = self.formula(name, values, unit, contexts), self.nodes[name].residual
+        step, residual = self.formula(name, values, unit, contexts), self.nodes[name].predictor
         if residual is None:
             return step
         shift, variance = residual.predict(step.Z)
@@ -259,7 +280,7 @@ class Posterior:
             if draws.residual is not None:
                 sampled, extended = draws.residual.extend(step.Z, normals)
                 mean = mean + sampled
-                nodes[name] = replace(draws, residual=extended)
+                nodes[name] = replace(draws, residual=extended, tabulated=None)
             if name == target:
                 return mean, replace(self, nodes=nodes)
             values[name] = self.measured(name, step.known(mean), luck, len(unit))
@@ -421,8 +442,8 @@ class _Gradient:
         )
         for key, slope in slopes.items():
             self._add(key, slope, step.rows)
-        if draws.residual is not None:
-            self._inputs(draws, step, draws.residual.pullback(step.Z, d_mean, d_variance))
+        if draws.predictor is not None:
+            self._inputs(draws, step, draws.predictor.pullback(step.Z, d_mean, d_variance))
 
     def _inputs(self, draws: NodeDraws, step: NodeStep, d_Z: np.ndarray) -> None:
         """Distribute the adjoint of the residual's inputs ``(draw, row, column)``."""

@@ -94,7 +94,8 @@ class Improvement:
         self.goal, self.contexts = goal, contexts
         self.luck: Luck = posterior.luck([seed, 1])
         points = np.concatenate([known, pending]) if len(pending) else known
-        values, self.posterior = posterior.realise(points, goal.name, self.luck, [seed, 2], contexts)
+        values, realised = posterior.realise(points, goal.name, self.luck, [seed, 2], contexts)
+        self.posterior = realised.to_search()
         self.points = points
         self.best = np.nanmin(goal.sign * values, axis=1)
         self.derived = goal.name in posterior.model.derived

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from boatppl.propagate import prior
 from boatppl.rows import arrive, every_row
 from boatppl.transform import Transform
 from models.sgd_scheduling import simulator, transfer
@@ -292,6 +293,24 @@ def test_the_whole_batch_is_done_however_small_the_shares_of_the_workers(model):
     assigned = model.evaluate_derived("assigned", model.inputs(unit))
     assert assigned.sum() == pytest.approx(make_cluster(10, 0).batch)
     assert schedule_of(configuration, 100).samples.sum() == 100
+
+
+def test_a_search_reads_the_residual_over_machines_from_a_table_and_sees_the_same(model):
+    believed = prior(model, 16, seed=1)
+    luck, points = believed.luck(2), model.space.sample(3, 3)
+    _, exact = believed.realise(points, "iteration_time", luck, 4)
+    search = exact.to_search()
+    assert search.nodes["compute_time"].tabulated is not None
+    unit = model.space.sample(20, 5)
+    assert np.ptp(exact.nodes["compute_time"].residual.predict(np.linspace(0, 1, 9)[:, None])[0]) > 0.1
+    forward, read = (one.propagate(unit, "iteration_time", luck) for one in (exact, search))
+    (mean, _), (read_mean, _) = forward.objective(), read.objective()
+    assert np.abs(read_mean - mean).max() < 1e-3  # of a log: a thousandth of the time
+    slope, read_slope = (
+        one.pullback(found, luck, np.ones_like(mean), np.zeros_like(mean))
+        for one, found in ((exact, forward), (search, read))
+    )
+    assert np.abs(read_slope - slope).max() < 1e-2 * np.abs(slope).max()
 
 
 @pytest.mark.nightly
