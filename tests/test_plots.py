@@ -497,6 +497,9 @@ def test_the_dag_shows_what_flowed_and_marks_what_was_not_expected(fixed):
         low, median, high = np.quantile(draws[name].values, [0.05, 0.5, 0.95])
         assert any(text.startswith(f"{median:.3g} [") and text.endswith(unit) for text in words)
         red = [text.get_text() for text in ax.texts if text.get_color() == "#b3261e"]
+        if name in MODEL.nodes:
+            share = variance_shares(view(fixed).posterior().nodes[name]).residual
+            assert f"residual {100 * share:.0f} %" in words
         if name in trial.measurements:
             outside = not low <= trial.measurements[name] <= high
             assert outside == (f"measured {trial.measurements[name]:.3g} {unit}" in red)

@@ -10,7 +10,8 @@ from matplotlib.path import Path
 
 from boatppl.draw import COLOURS, INK
 from boatppl.picture import DOTS, GREY, HEAD, LINE, Box, Layout, layout
-from boatppl.plots.canvas import RED, one
+from boatppl.plots.canvas import RED, one, percent
+from boatppl.plots.residuals import residual_shares
 from boatppl.plots.view import View, quantiles, view
 from boatppl.predict import predictive
 from boatppl.result import Result
@@ -37,8 +38,8 @@ def plot_dag(
 
     Every node and derived quantity shows the median and 90 % interval of what a run would measure, by the
     posterior. For a trial the measured value stands below; it is red where it lies outside that interval:
-    the first red node from the left is where to look. Solid arrows are wires, dotted ones inputs of a
-    residual only.
+    the first red node from the left is where to look. The last line is the share of the node's variance that
+    its residual explains, of all runs. Solid arrows are wires, dotted ones inputs of a residual only.
 
     Parameters
     ----------
@@ -99,6 +100,7 @@ def _lines(
     posterior = seen.posterior()
     model, unit = posterior.model, seen.space.encode([configuration])
     draws = predictive(posterior, unit, context, seen.study.random_seed, noise=True)
+    shares = residual_shares(seen)
     lines: dict[str, list[str]] = {}
     odd: set[str] = set()
     for name, source in model.sources.items():
@@ -113,6 +115,8 @@ def _lines(
                 lines[name].append(f"measured {_value(np.asarray(value))}{end}")
                 if np.any((points[0] > value) | (value > points[2])):
                     odd.add(name)
+            if name in shares:
+                lines[name].append(f"residual {percent(shares[name].residual)}")
         else:
             lines[name] = [source.kind]
     return lines, odd
