@@ -97,9 +97,10 @@ model
 # %% [markdown]
 # ## Tune
 #
-# After three first runs, each next configuration comes from the model. The column *predicted* was written
-# before the run, *why* says what was hoped for. On a live system `confirm=4` runs the best configuration and
-# the default four more times each at the end, in turns.
+# The first run is the default, the second the model's own proposal, the third a point of a design; from then
+# on every configuration comes from the posterior. The column *predicted* was written before the run, *why*
+# says what was hoped for. On a live system `confirm=4` runs the best configuration and the default four more
+# times each at the end, in turns.
 
 # %%
 result = boat.optimize(

@@ -21,6 +21,7 @@
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import arviz as az
@@ -103,7 +104,8 @@ _ = az.plot_trace_dist(node, var_names=mine)
 
 # %% [markdown]
 # **Ranks**: the same question, seen better. Curves that stay near one level mean that all chains found the
-# same distribution; `p` is the probability of such curves if they did. Below 0.01 they did not.
+# same distribution; `p` is the probability of such curves if they did and if draws were independent. Those of
+# a chain are not quite, so a small `p` where R-hat is near 1 asks for more draws, no more.
 
 # %%
 _ = az.plot_rank(node, var_names=mine)
@@ -196,12 +198,14 @@ print(mended.attrs["verdict"])
 az.summary(mended, var_names=mine)
 
 # %%
-table = az.compare({"malloc_rate / eden": node, "less full collections": mended})
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Estimated shape parameter")  # the column diag_elpd says it too
+    table = az.compare({"malloc_rate / eden": node, "less full collections": mended})
 table
 
 # %% [markdown]
-# If ArviZ warns of Pareto shapes above, a few runs are unlike the others, and `elpd` is rough there: trust a
-# difference of several `dse`, not the last digit. (The runs where full collections took over are such runs.)
+# `diag_elpd` counts the runs that are unlike the others (Pareto shape k̂ above 0.7), where `elpd` is rough:
+# trust a difference of several `dse`, not the last digit. (Where full collections took over are such runs.)
 
 # %%
 _ = az.plot_compare(table)

@@ -14,12 +14,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
+import boatppl as boat
+from boatppl import study
+from boatppl.infer import Chains
+
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted(FOLDER.glob("*.py"))
 NAMES = [source.stem for source in SOURCES]
-FEW_TRIALS = {"01": "5", "02": "6", "03": "12", "04": "12", "05": "4", "06": "8", "07": "6"}
-#: Those that compile most, or wait for time limits; the others together take half a minute.
-LONG = ("01", "02", "04", "05", "06")
+FEW_TRIALS = {"01": "4", "02": "5", "03": "12", "04": "12", "05": "3", "06": "8", "07": "5"}
+FEW_DRAWS = Chains(draws=100, tune=100, chains=2)
 
 
 def code_cells(source):
@@ -31,19 +34,14 @@ def code_cells(source):
 def test_the_notebooks_are_numbered_in_order():
     numbers = [name[:2] for name in NAMES]
     assert numbers == sorted(set(numbers))
-    assert set(FEW_TRIALS) <= set(numbers)
+    assert set(FEW_TRIALS) == set(numbers)
 
 
-def nightly_where_long(source):
-    marks = [pytest.mark.nightly] if source.stem.startswith(LONG) else []
-    return pytest.param(source, id=source.stem, marks=marks)
-
-
-# Leave-one-out by importance sampling is rough for a few odd runs, and ArviZ says so; so does notebook 03.
-@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
-@pytest.mark.parametrize("source", [nightly_where_long(source) for source in SOURCES])
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
 def test_a_notebook_runs_with_a_small_budget_and_shows_its_values(source, monkeypatch, capsys):
-    monkeypatch.setenv("BOATPPL_NOTEBOOK_TRIALS", FEW_TRIALS.get(source.stem[:2], "6"))
+    monkeypatch.setenv("BOATPPL_NOTEBOOK_TRIALS", FEW_TRIALS[source.stem[:2]])
+    monkeypatch.setattr(study, "LONG", FEW_DRAWS)
+    monkeypatch.setattr(boat.Study.sample, "__defaults__", (100, 100, 2))
     monkeypatch.setattr(sys, "path", list(sys.path))
     linecache.checkcache(str(source))
     names = {"__name__": "__main__"}
