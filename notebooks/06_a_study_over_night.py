@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pymc as pm
+from distributed import Client, LocalCluster
 
 import boatppl as boat
 
@@ -202,10 +203,22 @@ result
 # %% [markdown]
 # ## Several machines
 #
-# `ask(n)` gives several configurations at once, each chosen with the others in mind. Send them where you
-# like: a thread pool here, a cluster's queue elsewhere. Results may come back in any order. Several processes
-# may also open the same file and ask. `optimize(..., executor=...)` does all this by itself, on a
-# `concurrent.futures` executor or a Dask client.
+# On a Dask cluster `executor=` is the client. Whoever is free gets the next configuration, chosen with those
+# that run in mind; a run whose worker dies is run again. Two workers in this process are the cluster here.
+# Yours is `Client("scheduler:8786")`, and gets the module by `client.upload_file("server.py")`. (An executor
+# of `concurrent.futures` does as well.)
+
+# %%
+with (
+    LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+    Client(cluster) as client,
+):
+    result = tune(model=model, n_trials=TRIALS + 7, executor=client)
+
+# %% [markdown]
+# Or hand them out yourself: `ask(n)` gives several configurations at once. Send them where you like, a thread
+# pool here, a cluster's queue elsewhere; results may come back in any order. Several processes may also open
+# the same file and ask.
 
 # %%
 study = result.study

@@ -69,5 +69,5 @@ def test_the_executed_notebook_is_up_to_date(source):
     drawn = {"image/png"} if "boat.plots" in source.read_text() else set()
     assert {"text/html"} | drawn <= kinds
     shown = sum("image/png" in output.get("data", {}) for output in outputs)
-    drawing = sum(source.read_text().count(call) for call in ("plot_", "plt.subplots("))
+    drawing = sum(source.read_text().count(call) for call in ("plots.plot_", "az.plot_", "plt.subplots("))
     assert shown == drawing  # a picture that a backend swallowed is none
