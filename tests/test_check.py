@@ -10,7 +10,7 @@ import pytest
 import boatppl as boat
 from boatppl.check.check import drawn_tables
 from boatppl.check.density import densities
-from boatppl.check.dry_run import System, without_knowledge
+from boatppl.check.dry_run import System, _first_runs, _gain, _known, without_knowledge
 from boatppl.check.prior import everywhere, predictions
 from boatppl.check.units import parse, units
 from boatppl.fit import Inference
@@ -224,6 +224,26 @@ def test_a_model_without_the_knowledge_of_a_node():
     assert blind.nodes["pause"].node.standardised
     assert set(blind.inputs_of("pause")) == {"rate", "wait"}
     assert blind.parts["rate"] is SMALL.parts["rate"]
+
+
+def test_a_vector_too_can_be_without_knowledge():
+    space = boat.Space(share=boat.Simplex(3, dim="machine"))
+
+    @boat.node(over="machine", unit="s", transform="log")
+    def took(share, speed):
+        return (share + 0.01) / speed * pm.LogNormal("work", 0, 0.3)
+
+    @boat.derived
+    def slowest(took):
+        return took.max()
+
+    model = boat.DAGModel(space, [took, slowest], data={"speed": ("machine", np.array([1.0, 2.0, 8.0]))})
+    assert _known(model, "took")
+    blind, goal = without_knowledge(model, "took"), Goal("slowest")
+    assert blind.nodes["took"].node.over == ("machine",)
+    assert set(blind.inputs_of("took")) == {"share", "speed"}
+    system = System(model, goal, 3)
+    assert np.isfinite(_gain(Inference(blind, 0), goal, system, _first_runs(system)))
 
 
 def test_the_dry_run_tunes_systems_drawn_from_the_priors(capsys):

@@ -203,16 +203,18 @@ def _shares(
 
 def _known(model: DAG, name: str) -> bool:
     node = model.nodes[name].node
-    return not node.standardised and not node.over
+    return not node.standardised
 
 
 def without_knowledge(model: DAGModel, name: str) -> DAGModel:
-    """Return a model in which one node is a residual alone, over all that its formula and residual used."""
+    """Return a model in which one node is a residual alone, over all that its formula and residual used: of a
+    vector, also over what tells its elements apart."""
     old = model.nodes[name].node
-    varying = {*model.space.slices, *model.space.contexts, *model.nodes}
+    along = {item for item, (dims, _) in model.data.items() if set(dims) & set(old.over)}
+    varying = {*model.space.slices, *model.space.contexts, *model.nodes, *along}
     inputs = [item for item in model.origins((*old.wires, *model.inputs_of(name))) if item in varying]
     options: dict[str, Any] = {"unit": old.unit, "transform": old.transform, "robust": old.robust}
-    blank = generic(name, list(dict.fromkeys(inputs)), **options)
+    blank = replace(generic(name, list(dict.fromkeys(inputs)), **options), over=old.over)
     parts = [blank if part.name == name else part for part in model.parts.values()]
     used = {wire for part in parts if isinstance(part, Node) for wire in part.wires}
     kept = [part for part in parts if not isinstance(part, Shared) or part.name in used]
