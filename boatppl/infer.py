@@ -1,6 +1,7 @@
 """NUTS on a compiled block: where chains start, a verdict, one retry, and what to do when it fails."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from boatppl.compile.density import DEGREES_OF_FREEDOM, FLOOR, BlockDensity, Exc
 from boatppl.table import Table
 
 DEADLINE = 600.0  # seconds for one block: a guard against a sampler that never returns, not a budget
+PATIENCE = 5.0  # seconds, for a sampler that is told to end
 PARALLEL_ROWS = 60  # below it a gradient is over before a second chain has got hold of the interpreter
 WARM_UP_PER_UNKNOWN = 5  # warm-up draws that a mass matrix with correlations needs
 APART = 3.0  # deviations between modes that are two
@@ -354,8 +356,21 @@ def _run(
     except BaseException as error:  # a panic in Rust is no Exception, and a study must survive it
         raise SamplerFailed((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
     finally:
-        if sampler is not None and not sampler._sampler.is_empty(ignore_error=True):
-            sampler.cancel()
+        if sampler is not None:
+            _leave(sampler)
+
+
+def _leave(sampler: Any) -> None:
+    """End a sampler. It ends with the step that it is at: one that hangs in a step is left behind."""
+
+    def end() -> None:
+        with suppress(BaseException):  # a panic in Rust is no Exception
+            if not sampler._sampler.is_empty(ignore_error=True):
+                sampler.cancel()
+
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
 
 
 def _read(trace: Any, draws: int, size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:

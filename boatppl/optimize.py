@@ -17,7 +17,7 @@ from boatppl.node import Derived, Node, Shared
 from boatppl.processes import check_seconds
 from boatppl.progress import open_progress
 from boatppl.result import Result
-from boatppl.session import INTERRUPTED, ORPHANS, Callback, Session
+from boatppl.session import INTERRUPTED, ORPHANS, Callback, Session, check_silence
 from boatppl.space import Space
 from boatppl.stopping import StopWhen
 from boatppl.study import Study
@@ -53,6 +53,7 @@ def optimize(
     n_workers: int | None = None,
     resources: Mapping[str, float] | None = None,
     orphans: str = "retry",
+    orphans_after: float | None = None,
     context: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     confirm: int = 0,
     control_every: int = 15,
@@ -105,6 +106,9 @@ def optimize(
         Of a Dask cluster's workers, what one trial takes: ``{"machine": 1}``.
     orphans
         What becomes of trials whose process has ended before they did: ``"retry"`` or ``"fail"``.
+    orphans_after
+        Seconds, of silence, after which the trials of processes that cannot be seen from here (in another
+        container) or that hang are given up, too: ``older_than=`` of :func:`boatppl.resolve_orphans`.
     context
         The value of every context variable, or a function that returns them before each trial.
     confirm
@@ -146,6 +150,7 @@ def optimize(
     _check_callables(callbacks, context)
     if orphans not in ORPHANS:
         raise ModelError(f"orphans= is {expected_one_of(ORPHANS, orphans)}.")
+    check_silence("orphans_after", orphans_after)
     if not (stop is None or isinstance(stop, StopWhen)):
         raise ModelError(f"stop= is what boat.stop_when(regret=0.02, probability=0.95) gives; got {stop!r}.")
     if n_trials is None and budget is None:
@@ -174,7 +179,7 @@ def optimize(
     if isinstance(run, Command):
         run.check_placeholders([*study.space.names, *study.space.contexts])
     with open_progress(study, progress, n_trials, limit) as display, closing(workers):
-        session = Session(study, workers, context, list(callbacks), display, orphans)
+        session = Session(study, workers, context, list(callbacks), display, orphans, orphans_after)
         stopped = session.until(n_trials, limit, stop, control_every, overlap or workers.remote)
         if confirm and stopped != INTERRUPTED:
             session.confirm(confirm)

@@ -25,11 +25,13 @@ from typing import Any
 
 from boatppl.command import Command, CommandError, TimedOut, check_bytes, check_stop
 from boatppl.processes import check_seconds, end_tree, how_it_ended, new_mark, too_long
+from boatppl.text import message
 from boatppl.trial import Aborted, State, from_json, to_json
 
 __all__ = ["Outcome", "Record", "of_record", "record_of", "run_callable"]
 
 PR_SET_PDEATHSIG = 1
+TRACEBACK = 100_000  # characters that are kept: the last ones
 INTERRUPTED = "interrupted"  # the state of a child's record that Ctrl-C ended
 _FORKING = threading.Lock()  # libraries that guard a fork refuse two at the same moment
 
@@ -128,16 +130,17 @@ def _call(run: Run, configuration: dict[str, Any]) -> Outcome:
     try:
         return Outcome(State.COMPLETE, run(configuration))
     except Aborted as error:
-        return Outcome(State.ABORTED, reason=str(error) or "it raised Aborted")
+        return Outcome(State.ABORTED, reason=message(error) or "it raised Aborted")
     except TimedOut as error:
         return Outcome(State.TIMED_OUT, reason=str(error), timeout=error.seconds)
     except CommandError as error:
-        return Outcome(State.FAILED, reason=str(error))
+        return Outcome(State.FAILED, reason=message(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pytest's failures and a thread's end are no Exceptions
         name = "it called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
-        return Outcome(State.FAILED, reason=f"{name}: {error}", traceback=traceback.format_exc())
+        traced = traceback.format_exc()[-TRACEBACK:]
+        return Outcome(State.FAILED, reason=f"{name}: {message(error)}", traceback=traced)
 
 
 # ---- a callable in a child process
@@ -225,8 +228,8 @@ def record_of(call: Callable[[], Outcome]) -> Record:
     said |= {"state": str(outcome.state), "host": platform.node()}
     try:
         record: Record = to_json(said)
-    except TypeError as error:
-        why = f"what the run returned cannot be measured: {error}"
+    except Exception as error:  # an object may refuse in any way
+        why = f"what the run returned cannot be measured: {message(error)}"
         record = said | {"state": str(State.FAILED), "measurements": None, "reason": why}
     return record
 
@@ -257,7 +260,7 @@ def _read_message(
     open.
     """
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
-    received, is_open = b"", True
+    received, is_open = bytearray(), True
     while True:
         check_stop(stop)
         over = ended()  # asked before the last look into the pipe: then what is there is all there is
@@ -266,7 +269,7 @@ def _read_message(
         chunk = os.read(pipe, 1 << 16) if ready else b""
         received += chunk
         if len(received) >= 8 and len(received) >= 8 + int.from_bytes(received[:8]):
-            return received[8:], True
+            return bytes(received[8:]), True
         if over and not chunk:
             return None, True
         if time.monotonic() >= deadline:

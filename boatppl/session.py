@@ -44,9 +44,11 @@ class Session:
         callbacks: Sequence[Callback],
         progress: Display,
         orphans: str = "retry",
+        orphans_after: float | None = None,
     ) -> None:
         self.study, self.workers, self.context = study, workers, context
-        self.callbacks, self.progress, self.orphans = callbacks, progress, orphans
+        self.callbacks, self.progress = callbacks, progress
+        self.orphans, self.orphans_after = orphans, orphans_after
         self.aborted: list[str | None] = []  # why the last trials were aborted, one after the other
         self.before = {trial.number for trial in study.trials.running}
 
@@ -66,7 +68,7 @@ class Session:
             threading.Thread(target=self.study.compile, daemon=True).start()
         with suppress(KeyboardInterrupt), heard(self.progress.status), self._alive():
             while True:
-                resolve_orphans(self.study, self.orphans)
+                resolve_orphans(self.study, self.orphans, older_than=self.orphans_after)
                 why = why or self._hopeless() or self._late(began, limit) or ruling.holds()
                 while why is None and self._free:
                     if self._control_due(control_every, n_trials):
@@ -285,11 +287,7 @@ def resolve_orphans(study: Study, policy: str = "retry", *, older_than: float | 
     """
     if policy not in ORPHANS:
         raise ModelError(f"policy= is {expected_one_of(ORPHANS, policy)}.")
-    if older_than is not None and not (isinstance(older_than, Real) and older_than >= 3 * RENEWED_EVERY):
-        raise ModelError(
-            f"older_than= is seconds, at least {3 * RENEWED_EVERY:.0f}: a living session says so every "
-            f"{RENEWED_EVERY:.0f}; got {older_than!r}."
-        )
+    check_silence("older_than", older_than)
     found = []
     for trial, why in _orphans(study, older_than):
         try:
@@ -297,6 +295,15 @@ def resolve_orphans(study: Study, policy: str = "retry", *, older_than: float | 
         except StorageError:  # another process was faster, and did it in another way
             study.log.refresh()
     return found
+
+
+def check_silence(option: str, seconds: object) -> None:
+    """Raise a ModelError for a silence that a living session could fall into; None is no limit."""
+    if seconds is not None and not (isinstance(seconds, Real) and float(seconds) >= 3 * RENEWED_EVERY):
+        raise ModelError(
+            f"{option}= is seconds, at least {3 * RENEWED_EVERY:.0f}: a living session says so every "
+            f"{RENEWED_EVERY:.0f}; got {seconds!r}."
+        )
 
 
 def _orphans(study: Study, older_than: float | None) -> list[tuple[Trial, str]]:

@@ -116,7 +116,7 @@ CREATE TABLE leases (
 MIGRATIONS = {1: SESSIONS, 2: OUTPUTS, 3: LIMITS, 4: LEASES}  # version -> what makes the next one of it
 NETWORK = (
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs",
-    "fuse.glusterfs",
+    "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "beegfs", "gpfs",
 )  # fmt: skip
 # Each holds one field of Trial.to_record() as JSON.
 COLUMNS = (
@@ -202,12 +202,13 @@ class Storage:
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         if not (path is None or isinstance(path, str | os.PathLike)):
             raise StorageError(f"storage= is the path of a file, such as 'study.db', or None; got {path!r}.")
-        self.path = None if path is None else Path(path).expanduser().absolute()
+        self.path = None if path is None else _whole(path)
         self._lock = threading.RLock()
         self._process = os.getpid()
         if self.path is not None:
-            _refuse_what_is_no_file(self.path)
-            _refuse_network(self.path.parent.resolve() / self.path.name)
+            with _sentences(self.path, "be opened"):
+                _refuse_what_is_no_file(self.path)
+            _refuse_network(self.path)
             if not self.path.exists():
                 _create(self.path)
         with _sentences(self.path, "be opened"):
@@ -565,11 +566,15 @@ def _given(limit: str | None) -> tuple[str, ...]:
 
 def _dumps(value: Any, what: str) -> str:
     try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as of a file name that is no UTF-8: escaped, then
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise StorageError(
             f"The {what} cannot be kept as JSON: {error}. Give finite plain values."
         ) from error
+    return text
 
 
 def _digest(*parts: str | int) -> str:
@@ -611,6 +616,14 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+
+
+def _whole(path: str | os.PathLike[str]) -> Path:
+    """The place that a path leads to, links followed: what holds of the file holds there."""
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a zero byte, nobody's home
+        raise StorageError(f"storage={str(path)!r} leads nowhere: {error}. Choose another path.") from error
 
 
 def _refuse_what_is_no_file(path: Path) -> None:
@@ -719,7 +732,7 @@ def _sentences(path: Path | None, verb: str) -> Iterator[None]:
     where = "The study in memory" if path is None else str(path)
     try:
         yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # bent bytes are met as text, too
+    except (sqlite3.Error, UnicodeError) as error:  # bent bytes are met as text, too
         raise StorageError(f"{where} cannot {verb}: {error}. {_remedy(error)}") from error
     except OSError as error:
         raise StorageError(f"{where} cannot {verb}: {error.strerror or error}. {_remedy(error)}") from error

@@ -33,6 +33,7 @@ from boatppl.space import Space
 from boatppl.storage import Storage, StorageError, Taken, open_storage
 from boatppl.suggest import ACQUISITIONS, Goal
 from boatppl.table import unused_rows
+from boatppl.text import readable
 from boatppl.transfer import inherit
 from boatppl.trial import MeasurementError, State, Trial, Trials
 from boatppl.validate import Comparison, CrossValidation, compare, cross_validate, named_inferences
@@ -254,9 +255,11 @@ class Study:
         learns from it that it was longer.
         """
         check_seconds(timeout)
+        if not isinstance(reason, str):
+            raise ModelError(f"reason= is a sentence, such as str(error); got {reason!r}.")
         if timeout is not None and state is not State.TIMED_OUT:
             raise ModelError(f"timeout= is of a trial that its time limit ended; got it with state {state}.")
-        asked = self.log.asked(trial)
+        reason, asked = readable(reason), self.log.asked(trial)
         if LOST in self.trials[trial.number].marks:
             return self.trials[trial.number]  # given up on before; that it failed, its retry will show
         return self.log.finish(asked.finish(state, {}, reason=reason, marks=marks, timeout=timeout))

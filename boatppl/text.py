@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 ELEMENTS = 3  # of a vector that are shown
+KEPT = 5_000  # characters of an exception's beginning, and of its end
 
 
 def shown(value: Any, digits: int = 4) -> str:
@@ -69,6 +70,29 @@ def one_line(text: str, width: int | None = None) -> str:
     """
     text = " ".join(text.split())
     return text if width is None or len(text) <= width else text[: max(width - 1, 0)].rstrip() + "…"
+
+
+def readable(text: str) -> str:
+    """Return text with what no file can hold written out: halves of surrogate pairs, as in names of files
+    that are no UTF-8.
+
+    >>> readable("disk full"), readable("no file caf\\udce9")
+    ('disk full', 'no file caf\\\\udce9')
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
+def message(error: BaseException) -> str:
+    """Return what an exception says, the middle of a long one left out; some cannot say anything.
+
+    >>> message(ValueError("disk full")), len(message(ValueError("x" * 10**6)))
+    ('disk full', 10003)
+    """
+    try:
+        text = str(error)
+    except Exception:
+        return "its message cannot be printed"
+    return text if len(text) <= 2 * KEPT else f"{text[:KEPT]} … {text[-KEPT:]}"
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from boatppl.html.trial import as_html
-from boatppl.text import one_line, shown
+from boatppl.text import one_line, readable, shown
 from boatppl.why import reason
 from boatppl.words import listed, nearest
 
@@ -409,11 +409,16 @@ def validate_measurements(
                 f"Return a dict from node names to numbers ({listed(known)})."
             )
         raw = {objective: raw}
-    checked = {}
+    raw, checked = dict(raw), {}
     for name, value in raw.items():
+        if not isinstance(name, str) or name.startswith("$") or readable(name) != name:
+            raise MeasurementError(
+                f"The run measured {_shown(name)}, which is no node (known: {listed(known)}): a name is text "
+                "without $ in front."
+            )
         expected = known.get(name)
-        hint = nearest(str(name), [n for n in known if n not in raw], cutoff=0.8)
-        if expected is None and (hint or not isinstance(name, str)):
+        hint = nearest(name, [n for n in known if n not in raw], cutoff=0.8)
+        if expected is None and hint:
             raise MeasurementError(
                 f"The run measured {name!r}, which is no node (known: {listed(known)}).{hint}"
             )
@@ -454,16 +459,26 @@ def _real_array(value: object) -> NDArray[Any] | None:
     if value is None or isinstance(value, str | bytes | Mapping | set):
         return None
     try:
-        array = np.asarray(value)
-    except (ValueError, TypeError):  # ragged lists, objects that refuse
+        array = _as_array(value)
+    except Exception:  # ragged lists, objects that refuse, each in its own way
         return None
     if array.dtype.kind not in "iuf" or array.size == 0:
         return None
     return array.astype(np.float64, copy=False)
 
 
+def _as_array(value: Any) -> NDArray[Any]:
+    """Convert what converts; masked elements are missing ones (NumPy would give what stands behind)."""
+    if isinstance(value, np.ma.MaskedArray):
+        return np.asarray(value.astype(np.float64).filled(np.nan))
+    return np.asarray(value)
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        return f"something that cannot be printed ({type(value).__name__})"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
@@ -525,7 +540,7 @@ def to_json(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if hasattr(value, "__array__"):
-        value = np.asarray(value)  # pandas and xarray: their labels are the model's, not the trial's
+        value = _as_array(value)  # pandas and xarray: their labels are the model's, not the trial's
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
         return {"$array": to_json(value.tolist()), "dtype": value.dtype.str, "shape": list(value.shape)}
     if isinstance(value, tuple):

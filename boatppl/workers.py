@@ -18,6 +18,7 @@ from typing import Any
 
 from boatppl.command import Command
 from boatppl.runner import Outcome, Record, of_record, record_of, run_callable
+from boatppl.text import message
 from boatppl.trial import State, Trial
 from boatppl.words import ModelError, check_count
 
@@ -165,8 +166,8 @@ def outcome_of(future: Future[Any]) -> Outcome:
         if name == "KilledWorker":  # Dask had given it to other workers, too, and each of them died
             deaths = 1 + int(getattr(error, "allowed_failures", 0))
         why = "its worker ended before it did" if deaths else "its worker could not run it"
-        said = f": {error}" if str(error) else ""
-        return Outcome(State.ABORTED, reason=f"{why}: {name}{said}", deaths=deaths)
+        said = message(error)
+        return Outcome(State.ABORTED, reason=": ".join(filter(None, [why, name, said])), deaths=deaths)
     return found if isinstance(found, Outcome) else of_record(found)
 
 

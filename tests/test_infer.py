@@ -1,7 +1,9 @@
 """NUTS on a block: right draws, an honest verdict, the same for the same seed, never the end of a study."""
 
+import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -84,6 +86,38 @@ def test_the_same_draws_in_a_fresh_process():
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == sample(DENSITY, TABLES, 7).position.tobytes().hex()
+
+
+SUGGESTS = """
+import boatppl as boat, pymc as pm
+
+@boat.node(unit="s")
+def loss(x):
+    return pm.Normal("level", 0, 1) + x
+
+study = boat.Study(boat.DAGModel(boat.Space(x=boat.Float(0, 1)), [loss]), minimize="loss", random_seed=1)
+for _ in range(5):
+    trial = study.ask()
+    study.tell(trial, trial.configuration["x"])
+    print(trial.configuration["x"].hex())
+"""
+
+
+@pytest.mark.nightly
+def test_compiled_and_read_from_the_cache_are_the_same_to_the_last_bit(tmp_path):
+    places = {
+        "PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pytensor'}",
+        "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
+    }
+    said = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", SUGGESTS],
+            env=os.environ | places, capture_output=True, text=True, check=True,
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+    assert said[0].count("\n") == 5
+    assert said[0] == said[1]
 
 
 def test_every_robust_row_has_a_scale():
@@ -351,6 +385,25 @@ def test_a_deadline_ends_the_sampler():
     posterior = sample(Broken(slow), TABLES, 0, replace(QUICK, max_treedepth=4), deadline=0.5)
     assert time.monotonic() - begun < 5.0
     assert "not ready in time" in posterior.verdict.fallback
+
+
+def test_a_sampler_that_hangs_is_left_behind(monkeypatch):
+    monkeypatch.setattr(infer, "PATIENCE", 0.2)
+    over, hung = threading.Event(), threading.Event()
+
+    def hangs(position):
+        if threading.current_thread() is not threading.main_thread():
+            hung.set()
+            over.wait(60)
+        return good(position)
+
+    begun = time.monotonic()
+    posterior = sample(Broken(hangs), TABLES, 0, QUICK, deadline=0.5)
+    assert time.monotonic() - begun < 20.0
+    over.set()
+    assert hung.is_set()
+    assert "not ready in time" in posterior.verdict.fallback
+    assert posterior.position.std() == pytest.approx(1.0, rel=0.3)
 
 
 def test_a_bad_first_attempt_is_sampled_again_and_the_better_one_kept(monkeypatch):

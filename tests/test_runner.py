@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from boatppl.command import Command, CommandError, TimedOut
 from boatppl.runner import Outcome, run_callable
-from boatppl.trial import State
+from boatppl.trial import Aborted, State
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes by /proc")
 
@@ -79,6 +79,21 @@ class TestCallables:
     def test_sys_exit_is_a_failed_trial(self, isolate):
         outcome = run_callable(lambda _: sys.exit(3), {}, isolate=isolate)
         assert outcome_of(outcome) == (State.FAILED, None, "it called sys.exit: 3")
+
+    def test_an_exception_that_says_nothing_or_too_much_is_a_failed_trial(self, isolate):
+        class Mute(Exception):
+            def __str__(self):
+                raise RuntimeError("no")
+
+        def run(error):
+            raise error
+
+        for error in (Mute(), Aborted("x" * 10**8), ValueError("x" * 10**8)):
+            outcome = run_callable(lambda _, error=error: run(error), {}, isolate=isolate)
+            assert outcome.state is (State.ABORTED if isinstance(error, Aborted) else State.FAILED)
+            assert len(outcome.reason) < 20_000
+            assert len(outcome.traceback or "") <= 100_000
+        assert run_callable(lambda _: run(Mute()), {}).reason == "Mute: its message cannot be printed"
 
     def test_ctrl_c_passes_through(self, isolate):
         def run(configuration):

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 
+import numpy as np
 import pytest
 
 import boatppl as boat
@@ -162,6 +164,42 @@ def test_what_a_program_said_is_in_the_log_of_its_trial():
     said = result.study.storage.outputs("study")
     assert said[0] == "begun\n\n--- stderr ---\ncareful\n"
     assert said[1].startswith('begun\n{"loss": 1}\n')
+
+
+class Refusing(dict):
+    """What no careless line survives."""
+
+    def refuse(self, *arguments, **options):
+        raise RuntimeError("no")
+
+    items = __array__ = __repr__ = __str__ = refuse
+
+
+def raising(error):
+    def run(configuration):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (raising(OSError("no file caf\udce9")), r"OSError: no file caf\\udce9"),  # a name that is no UTF-8
+        (raising(OSError("\0\x1b[2J")), "OSError: \0\x1b"),
+        (lambda configuration: {"loss": Refusing()}, "loss|cannot be measured"),
+        (lambda configuration: {"loss": 1.0, "$float": "inf"}, "without \\$ in front"),
+        (lambda configuration: {"loss": 1.0, "caf\udce9": 1.0}, r"'caf\\udce9' \(str\), which is no node"),
+        (lambda configuration: np.ma.masked, "loss: expected a finite number, got NaN"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"isolate": True}, {"n_workers": 2}], ids=str)
+def test_what_cannot_be_printed_or_kept_ends_no_session(tmp_path, run, reason, options):
+    path = tmp_path / "study.db"
+    result = boat.optimize(run, SPACE, n_trials=2, storage=path, **QUIET, **options)
+    assert states(result) == ["failed", "failed"]
+    with open_storage(path) as storage:
+        assert all(re.search(reason, trial.reason) for trial in storage.trials("study"))
 
 
 def test_a_memory_limit_holds_for_callables():
@@ -443,6 +481,21 @@ def test_trials_of_living_processes_and_other_machines_are_left_alone_and_counte
     assert states(result) == ["running"] + ["complete"] * 3
     study.tell(elsewhere, loss(elsewhere.configuration))
     assert study.n_counted == 4
+
+
+def test_a_session_gives_up_what_it_cannot_see_after_a_silence(tmp_path):
+    path = tmp_path / "study.db"
+    study = boat.Study(SPACE, minimize="loss", storage=path, random_seed=1)
+    unseen = study.ask()
+    with open_storage(path) as storage:
+        pretend_ended(storage, unseen.number, host="elsewhere 1.1", ago=4000)
+    left = boat.optimize(loss, SPACE, n_trials=2, storage=path, orphans_after=5000, **QUIET)
+    assert states(left) == ["running", "complete"]
+    result = boat.optimize(loss, SPACE, n_trials=3, storage=path, orphans_after=3600, **QUIET)
+    assert states(result) == ["aborted"] + ["complete"] * 3
+    assert result.study.trials[2].configuration == unseen.configuration  # it is run again before others
+    with pytest.raises(boat.ModelError, match="orphans_after= is seconds, at least 180"):
+        boat.optimize(loss, SPACE, n_trials=3, orphans_after=60, **QUIET)
 
 
 def test_what_is_not_heard_of_for_too_long_is_given_up_and_a_late_result_is_kept(tmp_path):

@@ -464,6 +464,9 @@ def test_places_where_no_file_can_be(tmp_path, path):
         open_storage(tmp_path)
     with pytest.raises(StorageError, match=r"nowhere does not exist. Make it first"):
         open_storage(tmp_path / "nowhere" / "study.db")
+    for wrong in (3, b"study.db"):
+        with pytest.raises(StorageError, match=r"storage= is the path of a file.*; got (3|b'study.db')"):
+            open_storage(wrong)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StorageError, match="no regular file"):
         open_storage(tmp_path / "pipe")
@@ -505,6 +508,41 @@ def test_a_store_on_a_network_file_system_is_refused(path, tmp_path, monkeypatch
     with pytest.raises(StorageError, match=r"is on a network file system \(cifs\).*a disk of this machine"):
         open_storage(path)
     assert not path.exists()
+
+
+def test_a_link_is_followed_and_its_end_counts(path, tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir(), there.mkdir()
+    (here / "study.db").symlink_to(there / "far.db")
+    with open_storage(here / "study.db") as storage:
+        storage.open_study("s", objective="p99", direction="minimize")
+        assert {file.name for file in there.iterdir()} == {"far.db", "far.db-wal", "far.db-shm"}
+    monkeypatch.setattr("boatppl.mounts.MOUNTS", tmp_path / "mountinfo")
+    (tmp_path / "mountinfo").write_text(f"1 0 0:1 / {there} rw - nfs4 server:/x rw\n")
+    with pytest.raises(StorageError, match=r"far.db is on a network file system \(nfs4\)"):
+        open_storage(here / "study.db")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "~nobody-of-this-name/x.db", "x" * 300, "x/" * 3000])
+def test_paths_that_lead_nowhere(tmp_path, name):
+    with pytest.raises(StorageError, match=r"leads nowhere|cannot be (made|opened)|does not exist"):
+        open_storage(name if name.startswith("~") else tmp_path / name)
+
+
+def test_half_a_surrogate_pair_reads_back(storage):
+    trial = Trial(0, {"file": "caf\udce9", "more": ["\ud800"]}, started=STARTED)
+    storage.append("s", trial)
+    done = storage.finish("s", trial.finish(State.FAILED, reason="no file caf\udce9"))
+    assert storage.trials("s")[0] == done
+    storage.set_setting("s", "key", "\ud800")
+    assert storage.get_setting("s", "key") == "\ud800"
+    for use in (
+        lambda: storage.trials("\ud800"),
+        lambda: storage.open_study("\ud800", objective="p99", direction="minimize"),
+    ):
+        with pytest.raises(StorageError, match="surrogates not allowed"):
+            use()
+    assert len(storage.studies()) == 1
 
 
 def test_a_configuration_that_was_taken_a_moment_before_is_refused(storage):

@@ -314,6 +314,8 @@ def test_partial_dicts_are_legal_and_all_nan_is_not_measured():
     assert validate_measurements({}, KNOWN) == {}
     assert validate_measurements({"gc_rate": 1, "time": np.full(3, np.nan)}, KNOWN) == {"gc_rate": 1.0}
     assert np.isnan(validate_measurements({"time": [1, np.nan, 3]}, KNOWN)["time"][1])
+    masked = np.ma.masked_array([1, 2, 3], mask=[False, True, False])
+    np.testing.assert_array_equal(validate_measurements({"time": masked}, KNOWN)["time"], [1, np.nan, 3])
 
 
 def test_what_no_node_is_called_is_kept_for_later_models():
@@ -321,12 +323,21 @@ def test_what_no_node_is_called_is_kept_for_later_models():
     assert validate_measurements({"max_pause": 3}, {"full_pause": ()}) == {"max_pause": 3.0}
 
 
+class Refusing:
+    """What no careless line survives."""
+
+    def refuse(self, *arguments, **options):
+        raise RuntimeError("no")
+
+    __array__ = __repr__ = __str__ = __float__ = __len__ = refuse
+
+
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
         (None, r"returned None; expected a number or a dict .*gc_rate.*return"),
         ({"gc_rat": 1.0}, r"'gc_rat', which is no node .*Did you mean 'gc_rate'\?"),
-        ({3: 1.0}, r"measured 3, which is no node \(known: gc_rate, p99, time and cross\)"),
+        ({3: 1.0}, r"measured 3 \(int\), which is no node \(known: gc_rate, p99, time and cross\)"),
         ({"heap_used": math.inf}, r"heap_used: expected finite numbers, got inf"),
         ({"p99": None}, r"p99: expected a finite number, got None .*Leave the node out"),
         ({"p99": math.nan}, r"p99: expected a finite number, got NaN"),
@@ -345,6 +356,11 @@ def test_what_no_node_is_called_is_kept_for_later_models():
         ({"time": []}, r"time: .*list"),
         ({"time": np.array([1, None, 3])}, r"time: .*ndarray"),
         ("12", r"p99: .*'12' \(str\)"),
+        ({"p99": 1.0, "$float": 2.0}, r"measured '\$float' \(str\), which is no node .*without \$ in front"),
+        ({"p99": np.ma.masked}, r"p99: expected a finite number, got NaN"),
+        ({"p99": Refusing()}, r"p99: .*got something that cannot be printed \(Refusing\)"),
+        (Refusing(), r"p99: .*got something that cannot be printed \(Refusing\)"),
+        ({Refusing(): 1.0}, r"measured something that cannot be printed \(Refusing\), which is no node"),
     ],
 )
 def test_what_is_no_measurement_is_refused_with_a_sentence(raw, sentence):

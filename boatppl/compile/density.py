@@ -131,7 +131,10 @@ class BlockDensity:
         gradient = _joined(slopes)
         data = [argument for node in block.nodes for argument in inputs[node.name].flat()]
         options = {"mode": "NUMBA", "on_unused_input": "ignore", "trust_input": True}
-        self.function = pytensor.function([head, *latent, *data], [total, gradient], **options)
+        # Numba inlines what it has just compiled, but not what it reads from its cache. With fast mathematics
+        # that changes the rounding, and a study that is resumed on the same machine would go another way.
+        with pytensor.config.change_flags(numba__fastmath=False):
+            self.function = pytensor.function([head, *latent, *data], [total, gradient], **options)
         self.function.vm.jit_fn.targetoptions["nogil"] = True  # chains run beside each other
         self._constrain: tuple[list[str], Any] | None = None
         self._log_prior: Any = None
