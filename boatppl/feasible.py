@@ -29,8 +29,8 @@ class Feasibility:
     failures soon counts for nothing; or the developer's margin (:func:`margin_model`).
     """
 
-    def __init__(self, model: DAGModel, seed: int) -> None:
-        self.inference = Inference(model, seed)
+    def __init__(self, model: DAGModel, seed: int, in_time: dict[str, int] | None = None) -> None:
+        self.inference = Inference(model, seed, in_time)
 
     def learn(self, succeeded: Sequence[Trial], failed: Sequence[Trial]) -> Score:
         """Return ``CARE`` times the log probability of success ``(configuration,)``."""

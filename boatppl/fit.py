@@ -13,7 +13,7 @@ from boatppl.compile.density import INDUCING_POINTS, BlockDensity, density_of
 from boatppl.gp.conditional import rehearse
 from boatppl.gp.entry import likelihood_address
 from boatppl.graph import DAG
-from boatppl.infer import SHORT, BlockPosterior, Chains, sample
+from boatppl.infer import ATTEMPTS, SHORT, BlockPosterior, Chains, sample
 from boatppl.propagate import Posterior, condition
 from boatppl.stage import stage
 from boatppl.table import Measured, Table, measured, tables
@@ -27,11 +27,16 @@ class Inference:
     The draws of a block are a function of its tables, the seed and the length of the chains alone. So a block
     whose tables did not change keeps its draws, and a resumed study gets those of an uninterrupted one.
     ``compilations`` and ``fits`` count what was done.
+
+    Time is the one thing that does not come again. ``in_time`` has the fits that the deadline cut off, name
+    -> how many attempts were ready before it: the study keeps it in its log, and fits of these names are made
+    so again.
     """
 
-    def __init__(self, model: DAG, seed: int) -> None:
+    def __init__(self, model: DAG, seed: int, in_time: dict[str, int] | None = None) -> None:
         self.model = model
         self.seed = seed
+        self.in_time = {} if in_time is None else in_time
         self.densities: list[BlockDensity] = []
         self.fits = 0
         self._compiling = threading.Lock()
@@ -78,8 +83,8 @@ class Inference:
         once; and since it follows from the measurements alone, a resumed study has the same one.
         """
         # What the data cause (a factor that fails) happens again when a study is resumed. What happened once
-        # (a deadline, no memory left) need not: its trial keeps what was chosen and why, and is replayed from
-        # the log; but a fit of the very same tables after it is then a fresh one.
+        # (no memory left) need not: its trial keeps what was chosen and why; but a fit of the very same
+        # tables after it is then a fresh one.
         try:
             return self.posterior(data, length)
         except ModelError:
@@ -101,7 +106,11 @@ class Inference:
             salt = hashlib.sha256(key + f"{self.seed}/{number}/{length}".encode()).digest()
             self.fits += 1
             stage(f"sampling {density.block.name}")
-            known = key, sample(density, mine, int.from_bytes(salt[:6], "big"), length)
+            name = salt.hex()[:16]
+            attempts = self.in_time.get(name, ATTEMPTS)
+            known = key, sample(density, mine, int.from_bytes(salt[:6], "big"), length, attempts=attempts)
+            if (in_time := known[1].verdict.in_time) is not None:
+                self.in_time[name] = in_time
             self._latest[number, length] = known
         return known[1]
 

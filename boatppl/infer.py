@@ -21,6 +21,8 @@ from boatppl.compile.density import DEGREES_OF_FREEDOM, FLOOR, BlockDensity, Exc
 from boatppl.table import Table
 
 DEADLINE = 600.0  # seconds for one block: a guard against a sampler that never returns, not a budget
+TOO_LATE = "it was not ready in time"
+ATTEMPTS = 2  # the second one with care
 PATIENCE = 5.0  # seconds, for a sampler that is told to end
 PARALLEL_ROWS = 60  # below it a gradient is over before a second chain has got hold of the interpreter
 WARM_UP_PER_UNKNOWN = 5  # warm-up draws that a mass matrix with correlations needs
@@ -77,7 +79,7 @@ class Verdict:
     (both rank-normalised: Vehtari et al. 2021), and divergences. Latent scales of robust rows are not judged.
 
     ``retried`` tells that a first, shorter attempt was thrown away, ``fallback`` what stands in for NUTS if
-    it failed.
+    it failed, ``in_time`` how many attempts were ready where the deadline cut off another one.
     """
 
     r_hat: float
@@ -87,6 +89,7 @@ class Verdict:
     acceptable_r_hat: float = 1.01
     retried: bool = False
     fallback: str | None = None
+    in_time: int | None = None
 
     @property
     def good(self) -> bool:
@@ -97,7 +100,7 @@ class Verdict:
     def __str__(self) -> str:
         counted = f"{self.divergences} divergences in {self.draws} draws"
         parts = [f"R-hat {self.r_hat:.3f}, ESS {self.ess:.0f}, {counted}"]
-        parts += ["sampled twice"] if self.retried else []
+        parts += ["sampled twice"] if self.retried else ["no time to sample twice"] * (self.in_time == 1)
         parts += [self.fallback] if self.fallback else [] if self.good else ["the chains do not agree"]
         return "; ".join(parts)
 
@@ -180,6 +183,10 @@ class SamplerFailed(RuntimeError):
     """The sampler gave no usable draws; the message says why."""
 
 
+class TooLate(SamplerFailed):
+    """It was not ready in time."""
+
+
 def sample(
     density: BlockDensity,
     tables: Mapping[str, Table],
@@ -187,6 +194,7 @@ def sample(
     length: Chains = SHORT,
     cores: int = 2,
     deadline: float = DEADLINE,
+    attempts: int = ATTEMPTS,
 ) -> BlockPosterior:
     """Sample a block's posterior given its nodes' tables.
 
@@ -207,6 +215,8 @@ def sample(
         The same seed, tables and length give the same draws, bit for bit, whatever ``cores``.
     deadline
         Seconds.
+    attempts
+        At most so many: ``in_time`` of a verdict, where its draws are to be repeated and not timed again.
     """
     logp = density.bind(tables)
     origin = density.start(tables)
@@ -218,21 +228,25 @@ def sample(
         near = among_modes(logp, origin, near, seed)
     end = time.monotonic() + deadline
     attempt = partial(_nuts, density, tables, logp, cores=cores, end=end)
+    careful = replace(length, tune=3 * length.tune, target_accept=0.5 * (1.0 + length.target_accept))
     found: list[BlockPosterior] = []
-    why, retried = "", False
-    try:
-        found.append(attempt(seed=seed, length=length, begin=near))
-    except SamplerFailed as failure:
-        why = str(failure)
-    if not (found and found[0].verdict.good) and time.monotonic() < end:
-        retried = True
-        careful = replace(length, tune=3 * length.tune, target_accept=0.5 * (1.0 + length.target_accept))
-        with suppress(SamplerFailed):
-            found.append(attempt(seed=seed + 1, length=careful, begin=near))
+    whys, in_time = list[str](), None
+    for number, chains in enumerate((length, careful)):
+        try:
+            if number >= attempts or time.monotonic() >= end:
+                raise TooLate(TOO_LATE)
+            found.append(attempt(seed=seed + number, length=chains, begin=near))
+        except SamplerFailed as failure:
+            whys.append(str(failure))
+            in_time = number if isinstance(failure, TooLate) else None
+        if in_time is not None or (found and found[0].verdict.good):
+            break
     if not found:
-        return _around_mode(density, tables, logp, near, seed, length, why)
+        instead = _around_mode(density, tables, logp, near, seed, length, whys[0])
+        return replace(instead, verdict=replace(instead.verdict, in_time=in_time))
     best = min(found, key=lambda posterior: posterior.verdict.r_hat)
-    return replace(best, chains=length, verdict=replace(best.verdict, retried=retried))
+    verdict = replace(best.verdict, retried=number > 0 and in_time is None, in_time=in_time)
+    return replace(best, chains=length, verdict=verdict)
 
 
 def climb(logp: LogDensity, start: np.ndarray, steps: int = 60) -> np.ndarray:
@@ -350,7 +364,7 @@ def _run(
         trace = sampler.wait(timeout=max(end - time.monotonic(), 0.001))
         return _read(trace, length.draws, model.n_dim)
     except TimeoutError:
-        raise SamplerFailed("it was not ready in time") from None
+        raise TooLate(TOO_LATE) from None
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic in Rust is no Exception, and a study must survive it

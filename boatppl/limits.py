@@ -29,10 +29,12 @@ class Limits:
         For a limit on what the model cannot have.
     """
 
-    def __init__(self, limits: Sequence[Limit], model: DAGModel, seed: int) -> None:
+    def __init__(
+        self, limits: Sequence[Limit], model: DAGModel, seed: int, in_time: dict[str, int] | None = None
+    ) -> None:
         if not isinstance(limits, Sequence) or not all(isinstance(one, Limit) for one in limits):
             raise ModelError(f"limits= is a list of boat.limit('name', upper=...); got {limits!r}.")
-        self.model, self.seed, self.limits = model, seed, tuple(limits)
+        self.model, self.seed, self.limits, self.in_time = model, seed, tuple(limits), in_time
         self.elsewhere: dict[str, Inference] = {}  # of what is no node of the model
         for one in self.limits:
             self._check(one.name)
@@ -52,7 +54,7 @@ class Limits:
                 f"the limit on {name!r} is on no node or derived quantity.{hint} Known: {listed(known)}. "
                 "Bound a parameter by its range, or with space.constrain."
             )
-        self.elsewhere[name] = Inference(generic_model(model.space, name), self.seed)
+        self.elsewhere[name] = Inference(generic_model(model.space, name), self.seed, self.in_time)
 
     def score(self, posterior: Posterior, known: Evidence, contexts: Mapping[str, Any]) -> Score:
         """Return the log probability ``(configuration,)`` that every limit is kept."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -56,9 +56,9 @@ class Policy:
         self.goal = rivals.goal
         self.model = rivals.models[rivals.first]
         self.space = self.model.space
-        self.limits = Limits(limits, self.model, seed)
+        self.limits = Limits(limits, self.model, seed, rivals.in_time)
         margin = None if feasibility is None else margin_model(self.model, feasibility)
-        self._feasibility = None if margin is None else Feasibility(margin, seed)
+        self._feasibility = None if margin is None else Feasibility(margin, seed, rivals.in_time)
         self._believed = margin is not None  # the developer's margin says something before any failure
 
     def choose(self, trials: Trials, known: Evidence, context: Mapping[str, Any]) -> Choice:
@@ -69,6 +69,14 @@ class Policy:
         ModelError
             Where the objective, or a node that it depends on, has never been measured.
         """
+        logged = _cut_off(trials)
+        self.rivals.in_time |= logged  # not timed again: a resumed study makes the same fits
+        choice = self._chosen(trials, known, context)
+        new = dict(self.rivals.in_time.items() - logged.items())
+        return replace(choice, suggestion={**(choice.suggestion or {}), "cut_off": new}) if new else choice
+
+    def _chosen(self, trials: Trials, known: Evidence, context: Mapping[str, Any]) -> Choice:
+        """Return what is chosen, the deadlines of its fits apart."""
         again = to_retry(trials, context)
         if again is not None:
             said = {**(again.suggestion or {}), "retry_of": again.number}
@@ -173,7 +181,8 @@ class Policy:
         scores: list[tuple[float, Score]] = []
         if known.failed or self._believed:
             if self._feasibility is None:
-                self._feasibility = Feasibility(generic_model(self.space, SUCCESS), self.seed)
+                success = generic_model(self.space, SUCCESS)
+                self._feasibility = Feasibility(success, self.seed, self.rivals.in_time)
             scores.append((1.0, self._feasibility.learn(known.trials, known.failed)))
         if self.limits.limits:
             posterior = self.rivals.posterior(self.rivals.first, known.trials, known.objective)
@@ -213,6 +222,15 @@ def _stood_in(posteriors: Mapping[str, Posterior]) -> dict[str, Any]:
         if block.verdict.fallback is not None
     ]
     return {"fallback": "; ".join(dict.fromkeys(found))} if found else {}
+
+
+def _cut_off(trials: Trials) -> dict[str, int]:
+    """Return the fits that a deadline has cut off, as the log has them (:class:`boatppl.fit.Inference`)."""
+    return {
+        name: in_time
+        for trial in trials
+        for name, in_time in (trial.suggestion or {}).get("cut_off", {}).items()
+    }
 
 
 def kept(trials: Trials) -> list[Trial]:

@@ -32,7 +32,8 @@ class Rivals:
     def __init__(self, models: Mapping[str, DAGModel], goal: Goal, seed: int) -> None:
         self.goal = goal
         self.models = dict(models)
-        self.inference = {name: Inference(model, seed) for name, model in models.items()}
+        self.in_time: dict[str, int] = {}  # of all fits of the study (:class:`boatppl.fit.Inference`)
+        self.inference = {name: Inference(model, seed, self.in_time) for name, model in models.items()}
         self.seed = seed
 
     @property

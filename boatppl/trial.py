@@ -470,7 +470,7 @@ def _real_array(value: object) -> NDArray[Any] | None:
 def _as_array(value: Any) -> NDArray[Any]:
     """Convert what converts; masked elements are missing ones (NumPy would give what stands behind)."""
     if isinstance(value, np.ma.MaskedArray):
-        return np.asarray(value.astype(np.float64).filled(np.nan))
+        return np.asarray(value.astype(np.float64).filled(np.nan))  # type: ignore[attr-defined]
     return np.asarray(value)
 
 

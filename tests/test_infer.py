@@ -387,6 +387,30 @@ def test_a_deadline_ends_the_sampler():
     assert "not ready in time" in posterior.verdict.fallback
 
 
+def test_what_was_not_ready_in_time_is_repeated_without_a_clock(monkeypatch):
+    late = sample(DENSITY, TABLES, 3, SHORT, deadline=0.0)
+    assert (late.verdict.in_time, late.verdict.retried) == (0, False)
+    again = sample(DENSITY, TABLES, 3, SHORT, attempts=0)
+    np.testing.assert_array_equal(again.position, late.position)
+    spoiled = replace(SHORT, draws=4, tune=1)  # too short to agree
+    real, clock = infer._nuts, [0.0]
+
+    def slow(*args, **kwargs):
+        clock[0] += 10.0
+        return real(*args, **{**kwargs, "end": time.monotonic() + 60})
+
+    whole = sample(DENSITY, TABLES, 3, spoiled)
+    assert whole.verdict.retried
+    assert whole.verdict.in_time is None
+    monkeypatch.setattr(infer, "_nuts", slow)
+    monkeypatch.setattr(infer.time, "monotonic", lambda: clock[0])
+    first = sample(DENSITY, TABLES, 3, spoiled, deadline=5.0)
+    monkeypatch.undo()
+    assert (first.verdict.in_time, first.verdict.retried) == (1, False)
+    assert "no time to sample twice" in str(first.verdict)
+    np.testing.assert_array_equal(sample(DENSITY, TABLES, 3, spoiled, attempts=1).position, first.position)
+
+
 def test_a_sampler_that_hangs_is_left_behind(monkeypatch):
     monkeypatch.setattr(infer, "PATIENCE", 0.2)
     over, hung = threading.Event(), threading.Event()

@@ -261,6 +261,40 @@ def test_a_posterior_that_cannot_be_had_gives_way_to_the_previous_one_also_where
     assert resumed.best.configuration in configurations(whole.study)
 
 
+def test_what_a_deadline_cut_off_is_made_so_again_by_a_resumed_study(tmp_path, monkeypatch, caplog):
+    """The sampler has no time in trial 5, which fails: its fit is that of trial 6, too."""
+    path, deadlines = tmp_path / "study.db", []
+
+    def timed(*arguments, **options):
+        return sample(*arguments, **options, deadline=0.0 if deadlines else 600.0)
+
+    monkeypatch.setattr("boatppl.fit.sample", timed)
+
+    def step(study, number):
+        deadlines[:] = [0] * (number == 5)
+        trial = study.ask()
+        if number == 5:
+            study.fail(trial, "it crashed")
+        else:
+            study.tell(trial, loss(trial.configuration))
+        return trial
+
+    options = {"minimize": "loss", "random_seed": 1, "n_initial": 4}
+    whole = boat.Study(SPACE, **options)
+    expected = [step(whole, number) for number in range(8)]
+    found = []
+    for number in range(8):  # each one by a session of its own; only the first ones have no time in trial 5
+        found.append(step(boat.Study(SPACE, storage=path, **options), number))
+    assert list(expected[5].suggestion["cut_off"].values()) == [0]
+    assert "not ready in time" in expected[5].suggestion["fallback"]
+    for trial in (expected[6], found[6]):
+        assert "not ready in time" in trial.suggestion["fallback"]  # not timed again
+    assert "cut_off" not in expected[6].suggestion
+    assert "fallback" not in expected[7].suggestion
+    assert [trial.configuration for trial in found] == [trial.configuration for trial in expected]
+    assert "not ready in time" in caplog.text
+
+
 def test_inference_that_never_works_ends_no_session(monkeypatch, capsys, caplog):
     failing_from(monkeypatch, 0)
     options = {**QUIET, "progress": True, "stop": boat.stop_when(), "confirm": 1}
