@@ -52,7 +52,7 @@ def export_json(storage: Storage, record: StudyRecord) -> str:
 def check(storage: Storage, record: StudyRecord) -> str:
     """Read everything; damage is an error that names the place."""
     trials, settings = storage.trials(record.name), storage.settings(record.name)
-    storage.sessions(record.name), storage.outputs(record.name)
+    storage.sessions(record.name), storage.outputs(record.name), storage.leases(record.name)
     return f"{record.name}: {len(trials)} trials and {len(settings)} settings read back as they were written"
 
 
@@ -127,6 +127,19 @@ def posterior_tree(storage: Storage, record: StudyRecord, named: str) -> xr.Data
 
 def write_tree(storage: Storage, record: StudyRecord, asked: argparse.Namespace) -> str:
     """Write one study's tree into a new file or folder; give a sentence."""
+    try:
+        tree = _tree(storage, record, asked)
+    except (StorageError, ModelError, ImportError):
+        raise
+    except Exception as error:  # xarray, NetCDF and Zarr do not take every name that a run gives
+        raise StorageError(
+            f"{asked.out} cannot be written ({type(error).__name__}: {error}). `csv` and `json` take any."
+        ) from error
+    return f"{record.name}: {asked.out} has the groups {', '.join(tree.groups[1:])}"
+
+
+def _tree(storage: Storage, record: StudyRecord, asked: argparse.Namespace) -> xr.DataTree:
+    """Return one study's tree, as it is written now."""
     if asked.model is None:
         tree = measurements_tree(storage.trials(record.name))
     else:
@@ -142,7 +155,7 @@ def write_tree(storage: Storage, record: StudyRecord, asked: argparse.Namespace)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         draft.unlink(missing_ok=True)
-    return f"{record.name}: {asked.out} has the groups {', '.join(tree.groups[1:])}"
+    return tree
 
 
 # -- the command line

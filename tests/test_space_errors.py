@@ -38,6 +38,9 @@ CONSTRUCTION = {
     "must be a text, a number, a bool or None, got <object.*look the object up": lambda: Categorical(
         [object(), 1]
     ),
+    r"choices must be whole characters, got half of one in 'caf\\udce9'": lambda: Categorical(
+        ["caf\udce9", "b"]
+    ),
     "choices must be finite, got inf": lambda: Categorical([1.0, float("inf")]),
     "the default must be one of 'serial', 'parallel', got 'paralel'. Did you mean 'parallel'": lambda: (
         Categorical(["serial", "parallel"], default="paralel")

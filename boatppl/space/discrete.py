@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boatppl.space.numeric import Floats, When, number
+from boatppl.text import readable
 from boatppl.words import nearest
 
 
@@ -26,6 +27,8 @@ def _choice(kind: str, value: Any) -> Any:
         )
     if isinstance(plain, float) and not math.isfinite(plain):
         raise ValueError(f"{kind}: choices must be finite, got {plain!r}.")
+    if isinstance(plain, str) and readable(plain) != plain:
+        raise ValueError(f"{kind}: choices must be whole characters, got half of one in {plain!r}.")
     return plain
 
 
