@@ -50,6 +50,12 @@ def new_mark() -> str:
     return f"BOATPPL_TRIAL_{uuid.uuid4().hex}"
 
 
+def name_of(mark: str) -> bytes:
+    """The name of a process that is forked for a trial: its own forks inherit it, as other programs do a
+    variable."""
+    return f"boat-{mark[-10:]}".encode()
+
+
 def end_tree(root: int, mark: str, ended: Callable[[], bool]) -> None:
     """TERM, then KILL, to ``root`` and all it started, in under two seconds. ``ended`` reaps the root."""
     start = time.monotonic()
@@ -70,7 +76,8 @@ def end_tree(root: int, mark: str, ended: Callable[[], bool]) -> None:
 
 
 def _tree(root: int, mark: str) -> set[int]:
-    """The living processes of a trial: its session, ``root``'s descendants, and whoever inherited the mark.
+    """The living processes of a trial: its session, ``root``'s descendants, and whoever inherited the mark
+    or, by a fork alone, the name.
 
     Where there is no /proc to look into, the process group stands for them: ``{-root}``.
     """
@@ -81,12 +88,14 @@ def _tree(root: int, mark: str) -> set[int]:
         if not entry.name.isdigit():
             continue
         # "pid (any name) state parent group session ...": the name may hold spaces and brackets
-        fields = _read(entry.path, "stat").rpartition(b")")[2].split()
+        head, _, rest = _read(entry.path, "stat").rpartition(b")")
+        fields = rest.split()
         if not fields or fields[0] in (b"Z", b"X"):
             continue
         pid = int(entry.name)
         parents[pid], group, session = (int(field) for field in fields[1:4])
-        if root in (group, session) or f"{mark}=".encode() in _read(entry.path, "environ"):
+        named = head.partition(b"(")[2] == name_of(mark)
+        if named or root in (group, session) or f"{mark}=".encode() in _read(entry.path, "environ"):
             members.add(pid)
     while found := {pid for pid, parent in parents.items() if parent in members} - members:
         members |= found

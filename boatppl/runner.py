@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from boatppl.command import Command, CommandError, TimedOut, check_bytes, check_stop
-from boatppl.processes import check_seconds, end_tree, how_it_ended, new_mark, too_long
+from boatppl.processes import check_seconds, end_tree, how_it_ended, name_of, new_mark, too_long
 from boatppl.text import message
 from boatppl.trial import Aborted, State, from_json, to_json
 
 __all__ = ["Outcome", "Record", "of_record", "record_of", "run_callable"]
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 TRACEBACK = 100_000  # characters that are kept: the last ones
 INTERRUPTED = "interrupted"  # the state of a child's record that Ctrl-C ended
 _FORKING = threading.Lock()  # libraries that guard a fork refuse two at the same moment
@@ -200,6 +200,7 @@ def _be_the_child(
         os.setsid()  # Ctrl-C in the terminal reaches the parent, which ends this whole session
         os.environ[mark] = "1"
         if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_NAME, name_of(mark))
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # it ended before the line above
                 return

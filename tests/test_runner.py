@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatppl.command import Command, CommandError, TimedOut
+from boatppl.processes import is_gone
 from boatppl.runner import Outcome, run_callable
 from boatppl.trial import Aborted, State
 
@@ -157,6 +159,26 @@ def test_a_time_limit_ends_a_callable_and_all_it_started(tmp_path):
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 4
     assert not any(is_alive(pid) for pid in pids)
+
+
+@needs_proc
+def test_a_daemon_that_a_callable_forks_is_ended(tmp_path):
+    place = tmp_path / "number"
+
+    def run(configuration):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                place.write_text(str(os.getpid()))
+                time.sleep(60)
+            os._exit(0)
+        os.wait()
+        while not place.exists() or not place.read_text():
+            time.sleep(0.01)
+        return 1.0
+
+    assert run_callable(run, {}, isolate=True).measurements == 1.0
+    assert is_gone(f"{platform.node()} {place.read_text()}")
 
 
 def test_a_callable_in_time_is_not_touched():
