@@ -14,13 +14,13 @@ import ast
 import compileall
 import copy
 import csv
-import hashlib
 import os
 import random
 import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +75,27 @@ def slips(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield number, "error left out"
 
 
+def places(tree: ast.Module) -> dict[int, tuple[str, str, str]]:
+    """Where each node stands, by its number: the function, its text there, and which one of that text. They
+    stay as they are when other code changes, so that what was found of a place stays known."""
+    numbers = {id(node): number for number, node in enumerate(ast.walk(tree))}
+    found: dict[int, tuple[str, str, str]] = {}
+    times: Counter[tuple[str, str]] = Counter()
+
+    def visit(node: ast.AST, where: str) -> None:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            where = f"{where}.{node.name}".lstrip(".")
+        elif isinstance(node, ast.expr | ast.stmt):
+            text = ast.unparse(node).partition("\n")[0]
+            found[numbers[id(node)]] = where, text, str(times[where, text])
+            times[where, text] += 1
+        for inner in ast.iter_child_nodes(node):
+            visit(inner, where)
+
+    visit(tree, "")
+    return found
+
+
 def _said_to_people(tree: ast.Module) -> Iterator[int]:
     """What stands in sentences and type hints: a slip there changes no behaviour."""
     for node in ast.walk(tree):
@@ -85,8 +106,8 @@ def _said_to_people(tree: ast.Module) -> Iterator[int]:
                 yield from (id(inner) for inner in ast.walk(hint))
 
 
-def slipped(tree: ast.Module, number: int, kind: str) -> tuple[str, int]:
-    """The source with one slip, and its line."""
+def slipped(tree: ast.Module, number: int, kind: str) -> str:
+    """The source with one slip."""
     mutant = copy.deepcopy(tree)
     node = list(ast.walk(mutant))[number]
     if isinstance(node, ast.Compare):
@@ -101,7 +122,7 @@ def slipped(tree: ast.Module, number: int, kind: str) -> tuple[str, int]:
         node.value = ast.Constant(None)
     elif isinstance(node, ast.Raise):
         node.exc, node.cause = ast.Call(ast.Name("RuntimeError"), [], []), None
-    return ast.unparse(ast.fix_missing_locations(mutant)), getattr(node, "lineno", 0)
+    return ast.unparse(ast.fix_missing_locations(mutant))
 
 
 def noticed(folder: Path, module: str, source: str, limit: float) -> str:
@@ -151,22 +172,23 @@ def tested(folder: Path, tests: list[str], limit: float) -> str:
     return "killed" if status[0] else "survived"
 
 
-def prepared(folder: Path) -> dict[str, float]:
-    """Copy what is tested into a folder, where every test must pass; give each module's time limit."""
+def prepared(folder: Path) -> None:
+    """Copy what is tested into a folder."""
     for part in ("boatppl", "tests", "benchmarks", "models"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns(".env*", "results"))
     for file in ("pyproject.toml", "conftest.py"):
         shutil.copy(ROOT / file, folder)
     compileall.compile_dir(folder, quiet=1)
-    limits = {}
-    for module, tests in TESTS.items():
-        began = time.monotonic()
-        if (found := tested(folder, tests, 600.0)) != "survived":
-            said = (folder / SAID).read_text()[-3000:]
-            raise RuntimeError(f"mend the tests of {module}, {found} without any mutant, first: {said}")
-        limits[module] = 3 * (time.monotonic() - began) + 30
-        print(f"{module}: its tests take {time.monotonic() - began:.0f} s", flush=True)
-    return limits
+
+
+def limit_of(folder: Path, module: str) -> float:
+    """How many seconds the tests of a module may take: they must pass without any mutant."""
+    began = time.monotonic()
+    if (found := tested(folder, TESTS[module], 600.0)) != "survived":
+        said = (folder / SAID).read_text()[-3000:]
+        raise RuntimeError(f"mend the tests of {module}, {found} without any mutant, first: {said}")
+    print(f"{module}: its tests take {time.monotonic() - began:.0f} s", flush=True)
+    return 3 * (time.monotonic() - began) + 30
 
 
 def main() -> None:
@@ -178,39 +200,34 @@ def main() -> None:
     parser.add_argument("--survivors", action="store_true", help="try those again that have survived")
     options, began = parser.parse_args(), time.monotonic()
     trees = {module: ast.parse((ROOT / "boatppl" / module).read_text()) for module in TESTS}
+    where = {module: places(tree) for module, tree in trees.items()}
     every = [(module, *slip) for module, tree in trees.items() for slip in slips(tree)]
     random.Random(options.seed).shuffle(every)
-    rows = known(trees, options.survivors)
-    tried = {(module, int(number), kind) for module, _, number, kind, *_ in rows}
+    rows = list(csv.reader(RESULTS.open())) if RESULTS.exists() else []
+    again = [row[:-1] for row in rows if options.survivors and row[-1] == "survived"]
+    rows = [row for row in rows if row[:-1] not in again]
+    every.sort(key=lambda slip: [slip[0], slip[2], *where[slip[0]][slip[1]]] not in again)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        limits = prepared(folder)
-        for module, number, kind in every[: options.n]:
-            if (module, number, kind) in tried or time.monotonic() - began > options.seconds:
+        prepared(folder)
+        limits: dict[str, float] = {}
+        for module, number, kind in every:
+            place = [module, kind, *where[module][number]]
+            late = time.monotonic() - began > options.seconds
+            if late or len(rows) >= options.n or place in [row[:-1] for row in rows]:
                 continue
-            source, line = slipped(trees[module], number, kind)
-            verdict = noticed(folder, module, source, limits[module])
-            rows.append([module, version(trees[module]), str(number), kind, str(line), verdict])
-            print(f"{module}:{line} {kind}: {verdict}", flush=True)
+            if module not in limits:
+                limits[module] = limit_of(folder, module)
+            mutant = slipped(trees[module], number, kind)
+            rows.append([*place, noticed(folder, module, mutant, limits[module])])
+            print(": ".join(rows[-1]), flush=True)
             with RESULTS.open("w") as file:
-                csv.writer(file, lineterminator="\n").writerows(rows)
+                csv.writer(file, lineterminator="\n").writerows(sorted(rows))
     for module in TESTS:
         mine = [row[-1] for row in rows if row[0] == module]
         print(f"{module}: {len(mine) - mine.count('survived')} of {len(mine)} noticed")
     survived = sum(row[-1] == "survived" for row in rows)
     print(f"{len(rows)} of {len(every)} possible mutants tried, {len(rows) - survived} noticed")
-
-
-def known(trees: dict[str, ast.Module], survivors: bool) -> list[list[str]]:
-    """What was found before of the modules as they are today, but those to be tried again."""
-    rows = list(csv.reader(RESULTS.open())) if RESULTS.exists() else []
-    rows = [row for row in rows if row[1] == version(trees[row[0]])]
-    return [row for row in rows if not (survivors and row[-1] == "survived")]
-
-
-def version(tree: ast.Module) -> str:
-    """Which text of a module: a place is known by its number there."""
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
 
 
 if __name__ == "__main__":

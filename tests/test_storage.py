@@ -180,6 +180,13 @@ def test_an_unknown_study_is_named(storage):
         lambda: storage.set_setting("t", "seed", 1),
         lambda: storage.describe("t", space="", model=""),
         lambda: storage.finish("t", told(a_trial())),
+        lambda: storage.settings("t"),
+        lambda: storage.sessions("t"),
+        lambda: storage.begin_session("t", "here 1.1", "m", {}),
+        lambda: storage.renew("t", "here 1.1"),
+        lambda: storage.leases("t"),
+        lambda: storage.keep_output("t", 0, "text"),
+        lambda: storage.outputs("t"),
     ):
         with pytest.raises(StorageError, match=r"holds no study 't'; it holds 's'"):
             use()
