@@ -130,10 +130,10 @@ def test_the_posterior_before_the_newest_runs_stands_in_where_inference_fails(in
     some = trials(7, seed=5)
     before = inference.posterior(data(some[:3]), TINY)
 
-    def sometimes(density, found, *args):
+    def sometimes(density, found, *args, **options):
         if max(map(len, found.values())) > 4:
             raise FloatingPointError("no factor")
-        return sample(density, found, *args)
+        return sample(density, found, *args, **options)
 
     monkeypatch.setattr("boatppl.fit.sample", sometimes)
     fits = inference.fits
@@ -147,7 +147,7 @@ def test_the_posterior_before_the_newest_runs_stands_in_where_inference_fails(in
         sentence = "no posterior of all 7 runs (FloatingPointError: no factor): that of 3"
         assert found.blocks[block].verdict.fallback == sentence
     assert inference.lasting(data(some[:4]), TINY).blocks[0].verdict.fallback is None
-    monkeypatch.setattr("boatppl.fit.sample", lambda *args: 1 / 0)
+    monkeypatch.setattr("boatppl.fit.sample", lambda *args, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         inference.lasting(data(trials(5, seed=6)), TINY)
 

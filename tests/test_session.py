@@ -231,10 +231,10 @@ def test_a_posterior_that_cannot_be_had_gives_way_to_a_point_of_the_design(caplo
 def failing_from(monkeypatch, rows):
     """Let inference fail as a factorisation would: in every table of so many rows or more."""
 
-    def sometimes(density, found, *args):
+    def sometimes(density, found, *args, **options):
         if max(map(len, found.values())) >= rows:
             raise FloatingPointError("the factorisation failed")
-        return sample(density, found, *args)
+        return sample(density, found, *args, **options)
 
     monkeypatch.setattr("boatppl.fit.sample", sometimes)
 
