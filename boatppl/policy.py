@@ -115,11 +115,15 @@ class Policy:
         self, configuration: Mapping[str, Any], context: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         """What the developer's priors alone say that a run will measure; None where they say nothing."""
-        believed = self._prior
-        if believed is None:
+        try:
+            if (believed := self._prior) is None:
+                return None
+            unit = self.space.encode([configuration])
+            draws = predictive(believed, unit, context, self.seed, noise=True, target=self.goal.name)
+        except Exception as error:  # a forecast is a courtesy: no run waits for it
+            sentence = "what the priors say of a run could not be said (%s: %s)"
+            logging.getLogger("boatppl").warning(sentence, type(error).__name__, error)
             return None
-        unit = self.space.encode([configuration])
-        draws = predictive(believed, unit, context, self.seed, noise=True, target=self.goal.name)
         low, median, high = summary(draws[self.goal.name][:, 0])
         if not np.isfinite([low, median, high]).all():
             return None

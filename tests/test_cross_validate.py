@@ -81,9 +81,13 @@ def brute_force(study, name):
 
 @pytest.mark.parametrize("name", ["rate", "cost"])
 def test_a_node_scores_as_brute_force_does(study, found, name):
-    exact = brute_force(study, name)
-    np.testing.assert_allclose(found.nodes[name].elpd, exact, atol=0.3, rtol=0.25)
-    assert found.nodes[name].total == pytest.approx(exact.sum(), rel=0.2)
+    exact, ours = brute_force(study, name), found.nodes[name].elpd
+    # The outlier of cost is seven deviations away: its score is the tail's, which 1,000 draws barely reach
+    # (-16 to -26 by the seed).
+    certain = np.arange(10) != 4 if name == "cost" else slice(None)
+    np.testing.assert_allclose(ours[certain], exact[certain], atol=0.3, rtol=0.25)
+    assert ours[certain].sum() == pytest.approx(exact[certain].sum(), rel=0.1)
+    assert found.nodes["cost"].elpd[4] < -10
     assert found.nodes["cost"].refitted[4]  # the outlier's reweighting cannot be trusted
     assert found.nodes["cost"].refitted.sum() < 5
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
+from pytensor.raise_op import Assert
 
 import boatppl as boat
 from boatppl.storage import StorageError
@@ -277,6 +279,20 @@ def test_derived_and_vector_quantities_can_be_held():
     assert (study.predict([{"x": 2.0}], do={"total": 7.0}, noise=False)["loss"].values == 7.0).all()
     with pytest.raises(boat.ModelError, match=r"of shape \(2,\); got 1.0"):
         study.predict([{"x": 2.0}], do={"load": 1.0})
+
+
+def test_no_run_waits_for_a_forecast_that_cannot_be_made(caplog):
+    space = boat.Space(x=boat.Float(0, 1, default=0.123))
+
+    @boat.node(transform="log")
+    def loss(x):
+        return Assert("x is never 0.123")(pm.LogNormal("level", 0, 1), pt.neq(x, 0.123))
+
+    study = boat.Study(boat.DAGModel(space, [loss]), minimize="loss", random_seed=0)
+    trial = study.ask()
+    assert trial.configuration == {"x": 0.123}
+    assert trial.suggestion is None
+    assert "could not be said (AssertionError: x is never 0.123" in caplog.text
 
 
 def test_the_first_trials_say_what_the_priors_say(model):
