@@ -74,6 +74,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
     yield from first_trial()
     yield from growing(plan)
     yield from many_rows(plan)
+    yield from many_parameters(plan)
     yield from memory(plan)
 
 
@@ -165,6 +166,20 @@ def many_rows(plan: Plan) -> Iterator[Figure]:
             yield Figure("growth", what, bound, asks[0], "s", f"first of a process, {compiled}{others}")
         elif found.stopped and found.stopped.startswith("stopped"):
             yield Figure("growth", what, bound, plan.limit, "s", "stopped there", at_least=True)
+        else:
+            yield Figure("growth", what, bound, None, "s", str(found.stopped))
+
+
+def many_parameters(plan: Plan) -> Iterator[Figure]:
+    """Growth: the schedule of simulated clusters."""
+    for machines, bound in ((100, 20.0), (300, 60.0)):
+        found = run_task("schedule", limit=plan.limit, machines=machines, trials=4)
+        asks = [line["seconds"] for line in found.lines if "seconds" in line]
+        parameters = found.merged.get("parameters", "?")
+        what = f"ask(), {parameters} coordinates (a schedule of {machines} machines)"
+        if len(asks) == 2:
+            note = f"after 5 trials; after 4, compilation apart, {asks[0]:.1f} s"
+            yield Figure("growth", what, bound, asks[1], "s", note)
         else:
             yield Figure("growth", what, bound, None, "s", str(found.stopped))
 

@@ -27,6 +27,11 @@ from benchmarks.peers.peer import Peer, spec_of  # noqa: E402
 from boatppl.compile.density import BlockDensity  # noqa: E402
 from boatppl.gp.entry import likelihood_address  # noqa: E402
 from boatppl.table import measured, tables  # noqa: E402
+from models.sgd_scheduling.cluster import make_cluster  # noqa: E402
+from models.sgd_scheduling.measurements import observed  # noqa: E402
+from models.sgd_scheduling.model import scheduling_model  # noqa: E402
+from models.sgd_scheduling.simulator import Simulation  # noqa: E402
+from models.sgd_scheduling.spaces import space as scheduling_space  # noqa: E402
 
 OBJECTIVE = "p99"
 
@@ -187,6 +192,21 @@ def rows(machines: int, trials: int) -> None:
         study.tell(trial, problems.machines_run(trial.configuration, rng))
 
 
+def schedule(machines: int, trials: int) -> None:
+    """``ask()`` for the schedule of a simulated cluster, after ``trials`` runs."""
+    simulation, space = Simulation(make_cluster(machines, 0), seed=0), scheduling_space(machines)
+    run = observed(simulation)
+    model = scheduling_model(space, simulation.cluster)
+    study = boat.Study(model, minimize="iteration_time", random_seed=1)
+    for configuration in [space.default, *space.design(trials - 1, 0)]:
+        study.tell(configuration, run(configuration))
+    say(compiling=timed(study.compile)[0], parameters=space.dimension)
+    for _ in range(2):
+        seconds, trial = suggested(study)
+        say(seconds=seconds)
+        study.tell(trial, run(trial.configuration))
+
+
 def memory(trials: int, every: int) -> None:
     """Resident memory of a study while it grows to ``trials``; every ``every``-th trial was asked for."""
     rng, space = np.random.default_rng(0), problems.collector_space()
@@ -211,7 +231,10 @@ def memory(trials: int, every: int) -> None:
     )
 
 
-TASKS = {task.__name__: task for task in (compile_nodes, first_suggestion, first_trial, grow, rows, memory)}
+TASKS = {
+    task.__name__: task
+    for task in (compile_nodes, first_suggestion, first_trial, grow, rows, schedule, memory)
+}
 
 
 def main(name: str, arguments: str = "{}") -> None:
