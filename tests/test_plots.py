@@ -1,14 +1,21 @@
 """Pictures show the study's own numbers, where they were asked to, legible on light and on dark."""
 
+import json
 import os
 import re
+import sys
+from importlib import import_module
 from pathlib import Path
 
+import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
 import pymc as pm
 import pytest
 from arviz_plots import PlotCollection
+from bokeh.embed import json_item
+from bokeh.models import ColorBar, Legend, LogScale, Span
+from bokeh.plotting import figure
 from matplotlib.colors import to_rgb
 from matplotlib.testing import set_font_settings_for_testing
 from matplotlib.testing.compare import calculate_rms, compare_images
@@ -19,16 +26,20 @@ from boatppl.explain import variance_shares
 from boatppl.hedge import Forecast, weights
 from boatppl.infer import BlockPosterior, Verdict, climb
 from boatppl.plots import attribution
-from boatppl.plots.canvas import RED
+from boatppl.plots.backend.transcribe import spans
+from boatppl.plots.canvas import BLUE, GREY, RED
 from boatppl.plots.convergence import convergence
+from boatppl.plots.dag import ALARM
 from boatppl.plots.importance import importance
 from boatppl.plots.ladder import ladder
 from boatppl.plots.parallel import good
 from boatppl.plots.predicted import LEFT_OUT, Predicted, draw, predicted
+from boatppl.plots.residuals import residual_along
 from boatppl.plots.slices import expected_improvement
 from boatppl.plots.unknowns import prior_posterior
 from boatppl.plots.view import view
 from boatppl.result import Result
+from boatppl.result.html import COLOURS
 from boatppl.space import Simplex
 from boatppl.transform import Transform
 from boatppl.validate import folds
@@ -264,6 +275,323 @@ def test_a_fresh_target_is_made_where_none_is_given_and_a_result_is_as_good_as_i
     ax = plots.plot_residual_share(Result(fixed, "enough"))
     assert plt.get_fignums() == [ax.figure.number]
     assert plots.plot_residual_along(fixed, "rate").shape == (3,)
+
+
+# -- other backends -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kept(fixed):
+    """Elements of each panel, drawn once for each picture by the backend that draws nothing."""
+    found = {}
+
+    def keep(name):
+        if name not in found:
+            panels = [[] for _ in range(DRAWN[name][1])]
+            returned = DRAWN[name][0](fixed, panels)
+            assert returned is panels[0] or all(a is b for a, b in zip(returned, panels, strict=True))
+            found[name] = panels
+        return found[name]
+
+    return keep
+
+
+def of(panel, function, **options):
+    return [e for e in panel if e["function"] == function and options.items() <= e.items()]
+
+
+def one_of(panel, function, **options):
+    [element] = of(panel, function, **options)
+    return element
+
+
+def rules(panel):
+    return [e for e in panel if e["function"] in ("vline", "hline")]
+
+
+def steps_of(panel):
+    step, band = one_of(panel, "step"), one_of(panel, "fill_between_y")
+    return step["x"], step["y"], band["y_bottom"][-1], band["y_top"][-1]
+
+
+def intervals(element):
+    """Ends of intervals that were drawn as one line with gaps."""
+    return np.stack([element["y"][::3], element["y"][1::3]])
+
+
+def bars(panel, **options):
+    """Lengths of horizontal bars, by their row."""
+    found = of(panel, "fill_between_y", **options)
+    return {round((e["y_bottom"][0] + e["y_top"][0]) / 2): np.ptp(e["x"]) for e in found}
+
+
+def test_none_keeps_convergence(fixed, kept):
+    [panel], found = kept("convergence"), convergence(view(fixed))
+    np.testing.assert_allclose(one_of(panel, "scatter", label="measured")["y"], found.measured)
+    x, y, low, high = steps_of(panel)
+    np.testing.assert_array_equal(x, found.steps)
+    np.testing.assert_allclose([*y, low, high], [*found.best[1], found.best[0, -1], found.best[2, -1]])
+    np.testing.assert_allclose(one_of(panel, "line", label="default")["y"], found.default[1])
+    failed = one_of(panel, "scatter", label="failed")
+    assert list(failed["x"]) == [8]
+    assert failed["y"] > found.measured.max()
+    assert one_of(panel, "yscale")["scale"] == "log"
+    assert one_of(panel, "ylabel")["string"] == "p99 [ms]"
+
+
+def test_none_keeps_weights(fixed, kept):
+    [panel] = kept("weights")
+    last = {e["label"].split()[0]: e["y"][-1] for e in of(panel, "scatter") if "label" in e}
+    assert last == pytest.approx(fixed.weights)
+    assert [len(e["y"]) for e in of(panel, "scatter", facecolor="none")] == [1, 1]
+    assert one_of(panel, "ylim")["lims"] == (-0.02, 1.02)
+
+
+def test_none_keeps_predictions(fixed, kept):
+    for panel, found in zip(kept("predicted_measured"), predicted(view(fixed), ["rate", "p99"]), strict=True):
+        dots = of(panel, "scatter")
+        assert sorted(x for e in dots for x in e["x"]) == pytest.approx(sorted(found.measured))
+        assert sorted(y for e in dots for y in e["y"]) == pytest.approx(sorted(found.points[1]))
+        ends = np.concatenate([intervals(e) for e in of(panel, "line") if e["color"] != GREY], axis=1)
+        assert sorted(ends.ravel()) == pytest.approx(sorted(found.points[[0, 2]].ravel()))
+        assert one_of(panel, "title")["string"].startswith(f"{found.name}: {found.inside.sum()} of ")
+
+
+def test_none_keeps_slices(fixed, kept):
+    [panel], [choice] = kept("slice"), kept("slice_choice")
+    line, band = one_of(panel, "line", color=BLUE), one_of(panel, "fill_between_y")
+    rows = [{**fixed.best.configuration, "eden": round(x)} for x in line["x"]]
+    draws = fixed.predict(rows, noise=False)["p99"]
+    expected = draws.quantile([0.05, 0.5, 0.95], "sample").values
+    np.testing.assert_allclose([band["y_bottom"], line["y"], band["y_top"]], expected, rtol=1e-9)
+    np.testing.assert_array_equal(band["x"], line["x"])
+    assert one_of(panel, "vline")["x"] == fixed.best.configuration["eden"]
+    marks = one_of(panel, "scatter", marker="|")
+    assert sorted(marks["x"]) == pytest.approx(sorted(t.configuration["eden"] for t in view(fixed).trials))
+    assert (np.ptp(marks["y"]), marks["y"][0] < expected.min()) == (pytest.approx(0), True)
+    assert one_of(choice, "xticks")["labels"] == ["serial", "parallel"]
+    rows = [{**fixed.best.configuration, "gc": gc} for gc in ("serial", "parallel")]
+    expected = fixed.predict(rows, noise=False)["busy"].quantile([0.05, 0.95], "sample").values
+    np.testing.assert_allclose(intervals(one_of(choice, "line")), expected, rtol=1e-9)
+
+
+def test_none_keeps_maps(fixed, kept):
+    left, right = kept("map")
+    cells = one_of(left, "cells")
+    eden = ladder(MODEL, "eden", fixed.best.configuration, 8).values
+    held = fixed.best.configuration
+    rows = [{**held, "gc": gc, "eden": value} for gc in ("serial", "parallel") for value in eden]
+    low, middle, high = fixed.predict(rows, noise=False)["p99"].quantile([0.05, 0.5, 0.95], "sample").values
+    np.testing.assert_allclose(cells["values"].ravel(), middle, rtol=1e-9)
+    np.testing.assert_allclose(one_of(right, "cells")["values"].ravel(), high / low, rtol=1e-9)
+    assert (len(cells["x"]), list(cells["y"])) == (9, [-0.5, 0.5, 1.5])
+    assert [one_of(panel, "colour_bar")["label"] for panel in (left, right)] == [
+        "median of p99 [ms]", "p99: 90 % interval, high / low"]  # fmt: skip
+    star = one_of(left, "scatter", marker="*")
+    assert (star["x"][0], star["y"][0]) == (held["eden"], ("serial", "parallel").index(held["gc"]))
+
+
+def test_none_keeps_the_acquisition(fixed, kept):
+    [panel], [field] = kept("acquisition"), kept("acquisition_map")
+    line, band = one_of(panel, "line", color=BLUE), one_of(panel, "fill_between_y")
+    unit = SPACE.encode([{**fixed.best.configuration, "eden": round(x)} for x in line["x"]])
+    np.testing.assert_allclose(line["y"], expected_improvement(view(fixed), unit, {}), rtol=1e-9)
+    np.testing.assert_allclose(band["y_top"] + band["y_bottom"], line["y"])  # down to 0
+    ladders = [ladder(MODEL, name, fixed.best.configuration, 8) for name in ("threads", "eden")]
+    rows = [{**fixed.best.configuration, "threads": t, "eden": e} for t in ladders[0].values
+            for e in ladders[1].values]  # fmt: skip
+    expected = expected_improvement(view(fixed), SPACE.encode(rows), {})
+    np.testing.assert_allclose(one_of(field, "cells")["values"].ravel(), expected, rtol=1e-9)
+
+
+def test_none_keeps_parallel_coordinates(fixed, kept):
+    [panel] = kept("parallel")
+    found = good(view(fixed), 12)
+    lines = [e for e in of(panel, "line") if len(e["x"]) == 3 and "label" not in e]
+    assert sorted(e["y"][0] for e in lines) == pytest.approx(sorted(found.unit[:, 0]))
+    assert len({e["color"] for e in lines}) > 6
+    [best] = SPACE.encode([fixed.best.configuration])
+    np.testing.assert_allclose(one_of(panel, "line", label="incumbent")["y"], best)
+    np.testing.assert_allclose(one_of(panel, "line", label="default")["y"], SPACE.encode([SPACE.default])[0])
+    assert one_of(panel, "xticks")["labels"] == ["eden\n[MB]", "threads", "gc"]
+    assert {"serial", "parallel", "64"} <= {word for e in of(panel, "text") for word in e["string"]}
+    bar = one_of(panel, "colour_bar")
+    assert bar["label"] == "median of p99 [ms]"
+    assert all(found.value.min() <= value <= found.value.max() for value, _ in bar["ticks"])
+
+
+def test_none_keeps_shares(fixed, kept):
+    [panel] = kept("importance")
+    found = importance(view(fixed).posterior(), "p99", {}, 0)
+    total = np.median(found.total, axis=0)
+    wide = bars(panel, color=BLUE)
+    assert [wide.get(row, 0.0) for row in range(3)] == pytest.approx(sorted(total), abs=1e-12)
+    assert {e.get("label") for e in of(panel, "fill_between_y")} >= {"with the others", "alone"}
+    [panel] = kept("residual_share")
+    for row, name in ((1, "rate"), (0, "p99")):
+        share = variance_shares(view(fixed).posterior().nodes[name])
+        widths = [bars(panel, color=colour)[row] for colour in COLOURS.values()]
+        assert widths == pytest.approx([share.formula, share.residual, share.noise])
+    [panel] = kept("attribution")
+    said = attribution.error_shares(view(fixed))
+    assert bars(panel) == pytest.approx(dict(zip((1, 0), said.values(), strict=True)))
+    ticks = one_of(panel, "yticks")
+    assert (ticks["ticks"], ticks["labels"]) == ([1.0, 0.0], ["rate measured", "p99's own"])
+
+
+def test_none_keeps_what_formulas_left(fixed, kept):
+    found = residual_along(view(fixed), "p99")
+    for panel in kept("residual_along"):
+        np.testing.assert_allclose(one_of(panel, "scatter")["y"], found.points[1])
+        np.testing.assert_allclose(intervals(one_of(panel, "line")), found.points[[0, 2]])
+        assert [e["y"] for e in rules(panel)] == [1.0]
+
+
+def test_none_keeps_the_dag(fixed, kept):
+    [panel] = kept("dag")
+    words = [word for e in of(panel, "text") for word in e["string"]]
+    assert sorted(words) == sorted(text.get_text() for text in plots.plot_dag(fixed, 6).texts)
+    assert any(word.startswith("measured") for e in of(panel, "text", color=ALARM) for word in e["string"])
+    boxes = [e for e in of(panel, "fill_between_y") if len(e["x"]) > 4]
+    assert len(boxes) == len(MODEL.sources)
+    heads = [e for e in of(panel, "fill_between_y") if len(e["x"]) <= 4]
+    assert len(heads) == 5  # eden to rate, rate to busy and p99, busy and gc to p99
+    assert one_of(panel, "remove_axis")["axis"] == "both"
+    [edge] = of(panel, "line", color=RED)  # p99 was not as expected
+    assert np.ptp(edge["x"]) > np.ptp(edge["y"]) > 0
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_plotly_draws_into_its_plots_what_none_keeps(name, fixed, kept):
+    common = import_module("arviz_plots.backend.plotly")
+    figure, grid = common.create_plotting_grid(DRAWN[name][1], 1, DRAWN[name][1], squeeze=False)
+    returned = DRAWN[name][0](fixed, list(grid[0]))
+    assert list(np.ravel(np.asarray(returned, object))) == list(grid[0])
+    for panel, plot in zip(kept(name), grid[0], strict=True):
+        traces = figure.select_traces(row=plot.row, col=plot.col)
+        for element in panel:
+            match element["function"]:
+                case "line" | "step" | "scatter" | "text":
+                    alike(next(traces), element, x="x", y="y")
+                case "fill_between_y":
+                    alike(next(traces), element, x="x", y="y_bottom")
+                    alike(next(traces), element, x="x", y="y_top")
+                case "cells":
+                    cells = next(traces)
+                    alike(cells, element, x="x", y="y", customdata="values")
+                    order = np.argsort(cells.z, axis=None)  # colours are in the order of the values
+                    assert np.all(np.diff(element["values"].ravel()[order]) >= 0)
+                case "colour_bar":
+                    bar = next(traces).marker
+                    assert bar.colorbar.title.text.replace("<br>", "\n") == element["label"]
+                    assert set(bar.colorbar.ticktext) <= {text for _, text in element["ticks"]}
+        assert next(traces, None) is None
+    assert len(figure.layout.shapes) == sum(len(rules(panel)) for panel in kept(name))
+    json.loads(figure.to_json())
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_bokeh_draws_into_its_figures_what_none_keeps(name, fixed, kept):
+    plots_ = [figure() for _ in kept(name)]
+    returned = DRAWN[name][0](fixed, plots_)
+    assert list(np.ravel(np.asarray(returned, object))) == plots_
+    for panel, plot in zip(kept(name), plots_, strict=True):
+        glyphs = iter(plot.renderers)
+        for element in panel:
+            match element["function"]:
+                case "line" | "step" | "scatter" | "text":
+                    alike(next(glyphs).data_source.data, element, x="x", y="y")
+                case "fill_between_y":
+                    alike(next(glyphs).data_source.data, element, x="x", y1="y_bottom", y2="y_top")
+                case "cells":
+                    seen = np.isfinite(element["values"])
+                    np.testing.assert_array_equal(
+                        next(glyphs).data_source.data["value"], element["values"][seen]
+                    )
+        assert next(glyphs, None) is None
+        assert len(plot.select(Span)) == len(rules(panel))
+        assert [bar.title for bar in plot.select(ColorBar)] == [e["label"] for e in of(panel, "colour_bar")]
+        json.dumps(json_item(plot))
+
+
+def alike(drawn, element, **names):
+    for theirs, ours in names.items():
+        np.testing.assert_array_equal(np.asarray(drawn[theirs], float), np.asarray(element[ours], float))
+
+
+def test_fresh_plots_are_of_one_figure_and_no_other_is_left_open(fixed):
+    left, right = plots.plot_map(fixed, "eden", "gc", count=4, backend="plotly")
+    assert left.figure is right.figure
+    found = [trace.marker.colorbar for trace in left.figure.select_traces({"type": "scatter"})]
+    assert [bar.x for bar in found if bar.title.text] == [
+        left.figure.layout.xaxis.domain[1],
+        left.figure.layout.xaxis2.domain[1],
+    ]
+    assert left.figure.layout.xaxis.type == "log"
+    low, high = 10 ** np.array(left.figure.layout.xaxis.range)
+    assert 2 < low < 4 < 64 < high < 128
+    with az.rc_context({"plot.backend": "bokeh"}):
+        plot = plots.plot_slice(fixed, "eden")
+    assert isinstance(plot.x_scale, LogScale)
+    assert plot.yaxis.axis_label == "p99 [ms]"
+    [legend] = plot.select(Legend)
+    assert [item.label.value for item in legend.items] == ["measured here"]
+    assert legend in plot.above
+    assert isinstance(plots.plot_weights(fixed, backend="none"), list)
+    assert plt.get_fignums() == []
+
+
+def test_two_pictures_go_into_one_plot(fixed):
+    first = plots.plot_slice(fixed, "eden", backend="plotly")
+    count = len(first.figure.data)
+    assert plots.plot_slice(fixed, "eden", at={"gc": "serial"}, ax=first) is first
+    assert len(first.figure.data) > 1.5 * count
+
+
+@pytest.mark.parametrize("backend", ["plotly", "bokeh", "none"])
+def test_the_prior_and_posterior_on_other_backends(backend, fixed):
+    collection = plots.plot_prior_posterior(fixed.sample(40, 60, 2), "malloc", backend=backend)
+    assert collection.backend == backend
+    plot = collection.viz["plot"]["rate: malloc"].item()
+    if backend == "plotly":
+        low, high = plot.figure.layout.xaxis.range
+    elif backend == "bokeh":
+        low, high = plot.x_range.start, plot.x_range.end
+    else:
+        low, high = one_of(plot, "xlim")["lims"]
+    assert 0 < high < 3000  # the prior's tail is cut
+    assert low < 200 < high
+
+
+def test_a_convex_outline_is_a_band():
+    x, low, high = spans(np.array([[0.0, 1.0], [2.0, 0.0], [3.0, 2.0], [1.0, 3.0]]))
+    np.testing.assert_allclose([x, low, high], [[0, 1, 2, 3], [1, 0.5, 0, 2], [1, 3, 2.5, 2]])
+    x, low, high = spans(np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 1.0], [0.0, 1.0], [0.0, 0.0]]))
+    np.testing.assert_allclose([x, low, high], [[0, 4], [0, 0], [1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("target", "backend", "sentence"),
+    [
+        (None, "plotli", r"backend= is one of.*mean 'plotly'"),
+        ([], "bokeh", r"the target is of none, backend= says 'bokeh'"),
+        (plt, None, r"cannot draw into a module: expected Matplotlib axes"),
+    ],
+)
+def test_backends_that_cannot_be_are_said(target, backend, sentence, fixed):
+    with pytest.raises(ModelError, match=sentence):
+        plots.plot_weights(fixed, ax=target, backend=backend)
+
+
+def test_targets_agree_and_what_is_not_installed_is_named(fixed, monkeypatch):
+    with pytest.raises(ModelError, match="axes= has targets of several backends: matplotlib and none"):
+        plots.plot_map(fixed, "eden", "gc", count=4, axes=[sheet(1)[1][0], []])
+    collection = plots.plot_prior_posterior(fixed.sample(40, 60, 2), "malloc", backend="none")
+    with pytest.raises(ModelError, match="plot_collection= is of none, backend= says 'plotly'"):
+        plots.plot_prior_posterior(fixed, "malloc", plot_collection=collection, backend="plotly")
+    monkeypatch.setitem(sys.modules, "arviz_plots.backend.bokeh", None)
+    with pytest.raises(ModelError, match=r"needs a package that is not installed.*'boatppl\[bokeh\]'"):
+        plots.plot_weights(fixed, backend="bokeh")
 
 
 # -- the numbers are the study's ----------------------------------------------------------

@@ -2,9 +2,15 @@
 
 Every function takes a study (or the result of :func:`boatppl.optimize`) and a target to draw into (``ax=``,
 ``axes=`` or ``plot_collection=``; fresh ones by default), and returns what it drew on. Intervals are 90 %.
-The posterior of unknowns against their priors is drawn by ``arviz_plots`` with any of its backends; the
-others are Matplotlib axes, to add to as you like. Colours stand on light and on dark; text takes the
-target's own colour.
+Colours stand on light and on dark; text takes the target's own colour.
+
+``backend=`` is that of ``arviz_plots``: ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default
+``arviz.rcParams["plot.backend"]``, or the backend of the target. A target is what that calls a plot:
+Matplotlib axes, ``collection.viz["plot"].item()`` of a ``PlotCollection`` drawn by Plotly, a Bokeh figure, a
+list to which ``"none"`` adds what it would draw. Fresh Plotly plots are of one figure (``plot.figure``);
+several Bokeh figures are laid out by ``bokeh.layouts.row(*plots)``.
+Plotly and Bokeh are extras: ``pip install 'boatppl[plotly]'``. They show what Matplotlib does, in their own
+style.
 
 What ArviZ draws already is not drawn here again: ``result.posterior["gc_rate"]`` goes to
 ``az.plot_trace_dist``, ``az.plot_forest``, ``az.plot_ppc_dist``, ``az.plot_loo_pit`` and the rest as it is.

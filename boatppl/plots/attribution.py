@@ -1,13 +1,14 @@
 """Where the end-to-end error comes from, node by node along the DAG."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from boatppl.diagnose.attribution import attribution
 from boatppl.diagnose.diagnose import CHAINS
-from boatppl.plots.canvas import BLUE, GREY, ink, one, percent, quiet
+from boatppl.plots.canvas import BLUE, GREY, handed_on, ink, one, percent, quiet
 from boatppl.plots.view import View, view
 from boatppl.propagate import needed
 from boatppl.result import Result
@@ -35,7 +36,7 @@ def error_shares(seen: View) -> dict[str, float]:
     return attribution(posterior, goal, data, known.objective, study.random_seed)
 
 
-def plot_attribution(study: Study | Result, *, ax: Axes | None = None) -> Axes:
+def plot_attribution(study: Study | Result, *, ax: Any = None, backend: str | None = None) -> Any:
     """Draw which node the objective's end-to-end error comes from.
 
     .. image:: /generated/plots/attribution.png
@@ -51,11 +52,13 @@ def plot_attribution(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     study
         A study, or the result of :func:`boatppl.optimize`.
     ax
-        Matplotlib axes to draw into; fresh ones by default.
+        A plot to draw into; a fresh one by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Raises
     ------
@@ -68,7 +71,8 @@ def plot_attribution(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     """
     seen = view(study)
     shares = error_shares(seen)
-    return draw(one(ax, height=1.3 + 0.4 * len(shares)), shares, seen.goal.name)
+    ax = draw(one(ax, backend, height=1.3 + 0.4 * len(shares)), shares, seen.goal.name)
+    return handed_on(ax)
 
 
 def draw(ax: Axes, shares: Mapping[str, float], goal: str) -> Axes:

@@ -1,9 +1,9 @@
 """Measured values and the best so far, over the trials; and how much each rival was listened to."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from boatppl.evidence import APART
 from boatppl.plots.canvas import (
@@ -13,6 +13,7 @@ from boatppl.plots.canvas import (
     GREY,
     ORANGE,
     RED,
+    handed_on,
     legend,
     one,
     quiet,
@@ -71,7 +72,7 @@ def convergence(seen: View) -> Convergence:
     )
 
 
-def plot_convergence(study: Study | Result, *, ax: Axes | None = None) -> Axes:
+def plot_convergence(study: Study | Result, *, ax: Any = None, backend: str | None = None) -> Any:
     """Draw what was measured, trial by trial, and the best configuration so far by the posterior.
 
     .. image:: /generated/plots/convergence.png
@@ -85,11 +86,13 @@ def plot_convergence(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     study
         A study, or the result of :func:`boatppl.optimize`.
     ax
-        Matplotlib axes to draw into; fresh ones by default.
+        A plot to draw into; a fresh one by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Raises
     ------
@@ -102,7 +105,7 @@ def plot_convergence(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     >>> ax.figure.savefig("convergence.png")  # doctest: +SKIP
     """
     seen = view(study)
-    found, ax = convergence(seen), one(ax)
+    found, ax = convergence(seen), one(ax, backend)
     search = ~found.apart
     ax.axhline(found.default[1], color=GREY, linestyle="--", linewidth=1.2, label="default")
     low, middle, high = found.best
@@ -127,7 +130,7 @@ def plot_convergence(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     ax.set_title("maximized" if seen.goal.maximize else "minimized", fontsize="small", loc="right")
     quiet(ax)
     legend(ax)
-    return ax
+    return handed_on(ax)
 
 
 # -- weights ----------------------------------------------------------------------------
@@ -151,7 +154,7 @@ def weights(seen: View) -> Weights:
     return Weights(np.array([-1, *scored]), shares)
 
 
-def plot_weights(study: Study | Result, *, ax: Axes | None = None) -> Axes:
+def plot_weights(study: Study | Result, *, ax: Any = None, backend: str | None = None) -> Any:
     """Draw how much each rival model was listened to, after each trial that all of them had predicted.
 
     .. image:: /generated/plots/weights.png
@@ -164,18 +167,20 @@ def plot_weights(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     study
         A study, or the result of :func:`boatppl.optimize`.
     ax
-        Matplotlib axes to draw into; fresh ones by default.
+        A plot to draw into; a fresh one by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Examples
     --------
     >>> ax = boat.plots.plot_weights(result)  # doctest: +SKIP
     """
     seen = view(study)
-    found, ax = weights(seen), one(ax, height=3.0)
+    found, ax = weights(seen), one(ax, backend, height=3.0)
     numbers = found.numbers.astype(float)
     numbers[0] = numbers[1] - 1 if len(numbers) > 1 else 0.0
     if len(numbers) == 1:
@@ -188,4 +193,4 @@ def plot_weights(study: Study | Result, *, ax: Axes | None = None) -> Axes:
     whole_numbers(ax)
     quiet(ax)
     legend(ax, loc="center right")
-    return ax
+    return handed_on(ax)

@@ -10,7 +10,7 @@ from matplotlib.path import Path
 
 from boatppl.draw import COLOURS, INK
 from boatppl.picture import DOTS, GREY, HEAD, LINE, Box, Layout, layout
-from boatppl.plots.canvas import RED, one, percent
+from boatppl.plots.canvas import RED, handed_on, one, percent
 from boatppl.plots.residuals import residual_shares
 from boatppl.plots.view import View, quantiles, view
 from boatppl.predict import predictive
@@ -30,8 +30,9 @@ def plot_dag(
     study: Study | Result,
     configuration: Trial | int | Mapping[str, Any] | None = None,
     *,
-    ax: Axes | None = None,
-) -> Axes:
+    ax: Any = None,
+    backend: str | None = None,
+) -> Any:
     """Draw the model with one configuration's values flowing through it, in their units.
 
     .. image:: /generated/plots/dag.png
@@ -48,11 +49,13 @@ def plot_dag(
     configuration
         A configuration, a trial or the number of one; by default the incumbent.
     ax
-        Matplotlib axes to draw into; fresh ones of a fitting size by default.
+        A plot to draw into; a fresh one of a fitting size by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Raises
     ------
@@ -73,11 +76,11 @@ def plot_dag(
     lines, odd = _lines(seen, chosen, context, trial)
     places = layout(seen.study.model, lines)
     scale = POINTS_PER_PIXEL / 72
-    ax = one(ax, width=places.right * scale, height=places.below * scale)
+    ax = one(ax, backend, width=places.right * scale, height=places.below * scale)
     ax.set(xlim=(0, places.right), ylim=(places.below, 0), aspect="equal")
     ax.axis("off")
     _draw(ax, seen, places, odd)
-    return ax
+    return handed_on(ax)
 
 
 def _trial(seen: View, asked: Any) -> Trial | None:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from scipy.stats import qmc
 
-from boatppl.plots.canvas import BLUE, ORANGE, ink, legend, one, quiet
+from boatppl.plots.canvas import BLUE, ORANGE, handed_on, ink, legend, one, quiet
 from boatppl.plots.view import on_scale, quantiles, quantity, view
 from boatppl.propagate import Posterior
 from boatppl.result import Result
@@ -83,8 +82,13 @@ def pairs(space: Space, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plot_importance(
-    study: Study | Result, node: str | None = None, *, rival: str | None = None, ax: Axes | None = None
-) -> Axes:
+    study: Study | Result,
+    node: str | None = None,
+    *,
+    rival: str | None = None,
+    ax: Any = None,
+    backend: str | None = None,
+) -> Any:
     """Draw how much of a node's variance over the space each parameter makes, through the DAG.
 
     .. image:: /generated/plots/importance.png
@@ -102,11 +106,13 @@ def plot_importance(
     rival
         The model that predicts, by its name in ``study.weights``; by default the developer's.
     ax
-        Matplotlib axes to draw into; fresh ones by default.
+        A plot to draw into; a fresh one by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Raises
     ------
@@ -128,7 +134,7 @@ def plot_importance(
     low, middle, high = np.clip(quantiles(found.total), 0.0, None)
     alone = np.clip(np.median(found.alone, axis=0), 0.0, middle)
     order = np.argsort(middle, kind="stable")
-    ax = one(ax, height=1.2 + 0.34 * len(order))
+    ax = one(ax, backend, height=1.2 + 0.34 * len(order))
     rows = np.arange(len(order))
     ax.barh(rows, middle[order], color=BLUE, alpha=0.75, height=0.62, label="with the others")
     ax.barh(rows, alone[order], color=ORANGE, height=0.2, label="alone")
@@ -138,4 +144,4 @@ def plot_importance(
     ax.set(xlabel=f"share of the variance of {on_scale(posterior, name)}", xlim=(0, None))
     quiet(ax)
     legend(ax, loc="lower right")
-    return ax
+    return handed_on(ax)

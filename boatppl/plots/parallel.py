@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from boatppl.plots.canvas import GREY, LINES, ink, one
+from boatppl.plots.canvas import GREY, LINES, handed_on, ink, one
 from boatppl.plots.view import View, labelled, view
 from boatppl.result import Result
 from boatppl.space import Simplex, Space, Vector
@@ -51,7 +51,9 @@ class _Column:
     ticks: tuple[tuple[float, str], ...]
 
 
-def plot_parallel(study: Study | Result, *, count: int = 40, ax: Axes | None = None) -> Axes:
+def plot_parallel(
+    study: Study | Result, *, count: int = 40, ax: Any = None, backend: str | None = None
+) -> Any:
     """Draw the best configurations as lines across all parameters, coloured by the predicted objective.
 
     .. image:: /generated/plots/parallel.png
@@ -68,11 +70,13 @@ def plot_parallel(study: Study | Result, *, count: int = 40, ax: Axes | None = N
     count
         How many configurations are drawn.
     ax
-        Matplotlib axes to draw into; fresh ones by default.
+        A plot to draw into; a fresh one by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Raises
     ------
@@ -89,7 +93,7 @@ def plot_parallel(study: Study | Result, *, count: int = 40, ax: Axes | None = N
     columns = _columns(space, seen.study.model)
     if len(columns) < 2:
         raise ModelError("parallel coordinates need two parameters that move; use plot_slice for one.")
-    ax = one(ax, width=max(5.0, 1.25 * len(columns) + 1.5))
+    ax = one(ax, backend, width=max(5.0, 1.25 * len(columns) + 1.5))
     places = np.arange(len(columns))
     ends = (float(found.value.min()), float(found.value.max()))
     lines = LINES.reversed() if seen.goal.maximize else LINES
@@ -105,7 +109,7 @@ def plot_parallel(study: Study | Result, *, count: int = 40, ax: Axes | None = N
     bar.set_label(f"median of {labelled(seen.study.model, seen.goal.name)}", color=ink(ax))
     ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize="small",
               labelcolor=ink(ax))  # fmt: skip
-    return ax
+    return handed_on(ax)
 
 
 def _columns(space: Space, model: Any) -> list[_Column]:

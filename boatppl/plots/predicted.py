@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from boatppl.compile.density import DEGREES_OF_FREEDOM
 from boatppl.leave_one_out import LeftOut
-from boatppl.plots.canvas import BLUE, GREY, RED, many, quiet, scale
+from boatppl.plots.canvas import BLUE, GREY, RED, handed_on, many, quiet, scale
 from boatppl.plots.view import INTERVAL, View, quantity, transform_of, view
 from boatppl.propagate import NodeDraws
 from boatppl.result import Result
@@ -101,7 +101,11 @@ def predicted(seen: View, names: Sequence[str]) -> list[Predicted]:
 
 
 def plot_predicted_measured(
-    study: Study | Result, nodes: str | Sequence[str] | None = None, *, axes: Any = None
+    study: Study | Result,
+    nodes: str | Sequence[str] | None = None,
+    *,
+    axes: Any = None,
+    backend: str | None = None,
 ) -> np.ndarray:
     """Draw, for each node, what was predicted over what was measured: with 90 % intervals, in its unit.
 
@@ -120,12 +124,14 @@ def plot_predicted_measured(
     nodes
         One name or several; every node by default.
     axes
-        Matplotlib axes to draw into, one for each node.
+        Plots to draw into, one for each node.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the targets', else ArviZ's.
 
     Returns
     -------
     numpy.ndarray
-        The axes ``(node,)``.
+        The plots ``(node,)``.
 
     Raises
     ------
@@ -141,11 +147,11 @@ def plot_predicted_measured(
     own = [name for name in model.nodes if len(nodes_of[name].table)]
     asked = [nodes] if isinstance(nodes, str) else list(nodes) if nodes is not None else own
     found = predicted(seen, [quantity(model, name, seen.goal) for name in asked])
-    targets = many(axes, len(found))
+    targets = many(axes, backend, len(found))
     for item, ax in zip(found, targets, strict=True):
         log = transform_of(seen.posterior(), item.name).kind == "log"
         draw(ax, item, model.unit_of(item.name), log=log)
-    return targets
+    return handed_on(targets)
 
 
 def draw(ax: Axes, found: Predicted, unit: str = "", *, log: bool = False) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from boatppl.explain import Variance, variance_shares
 from boatppl.graph import DAG
-from boatppl.plots.canvas import BLUE, GREY, ORANGE, legend, many, one, percent, quiet, scale
+from boatppl.plots.canvas import BLUE, GREY, ORANGE, handed_on, legend, many, one, percent, quiet, scale
 from boatppl.plots.ladder import Ladder, ladder
 from boatppl.plots.view import View, labelled, measured_node, on_scale, quantiles, view, with_formula
 from boatppl.propagate import needed
@@ -32,7 +32,7 @@ def residual_shares(seen: View) -> dict[str, Variance]:
     return {name: share for name, share in found.items() if share is not None}
 
 
-def plot_residual_share(study: Study | Result, *, ax: Axes | None = None) -> Axes:
+def plot_residual_share(study: Study | Result, *, ax: Any = None, backend: str | None = None) -> Any:
     """Draw, for each node, which share of its measured variance its formula, residual and noise explain.
 
     .. image:: /generated/plots/residual_share.png
@@ -46,11 +46,13 @@ def plot_residual_share(study: Study | Result, *, ax: Axes | None = None) -> Axe
     study
         A study, or the result of :func:`boatppl.optimize`.
     ax
-        Matplotlib axes to draw into; fresh ones by default.
+        A plot to draw into; a fresh one by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Raises
     ------
@@ -65,7 +67,7 @@ def plot_residual_share(study: Study | Result, *, ax: Axes | None = None) -> Axe
     shares = residual_shares(seen)
     if not shares:
         raise ModelError("no node has three measurements that differ yet: run more trials.")
-    ax = one(ax, height=1.3 + 0.4 * len(shares))
+    ax = one(ax, backend, height=1.3 + 0.4 * len(shares))
     rows = np.arange(len(shares))[::-1]
     left = np.zeros(len(shares))
     for part, colour in COLOURS.items():
@@ -88,7 +90,7 @@ def plot_residual_share(study: Study | Result, *, ax: Axes | None = None) -> Axe
     ax.xaxis.set_major_formatter(lambda value, _: percent(value))
     quiet(ax)
     legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-    return ax
+    return handed_on(ax)
 
 
 # -- where ------------------------------------------------------------------------------
@@ -120,7 +122,12 @@ def residual_along(seen: View, name: str) -> Along:
 
 
 def plot_residual_along(
-    study: Study | Result, node: str, parameters: str | Sequence[str] | None = None, *, axes: Any = None
+    study: Study | Result,
+    node: str,
+    parameters: str | Sequence[str] | None = None,
+    *,
+    axes: Any = None,
+    backend: str | None = None,
 ) -> np.ndarray:
     """Draw what a node's formula left over along each parameter: a trend says what the formula lacks.
 
@@ -140,12 +147,14 @@ def plot_residual_along(
     parameters
         Parameters or contexts; by default all that move.
     axes
-        Matplotlib axes to draw into, one for each parameter.
+        Plots to draw into, one for each parameter.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the targets', else ArviZ's.
 
     Returns
     -------
     numpy.ndarray
-        The axes ``(parameter,)``.
+        The plots ``(parameter,)``.
 
     Raises
     ------
@@ -163,7 +172,7 @@ def plot_residual_along(
     asked = [parameters] if isinstance(parameters, str) else parameters
     names = list(asked) if asked is not None else [*moving, *space.contexts]
     by_number = {trial.number: trial for trial in seen.trials}
-    targets = many(axes, len(names))
+    targets = many(axes, backend, len(names))
     for name, ax in zip(names, targets, strict=True):
         active = [t for t in found.trials if _active(seen, by_number[t].configuration, name)]
         if not active:
@@ -176,7 +185,7 @@ def plot_residual_along(
         ax.set_title(_relation(model, node, name), fontsize="small")
     for ax in targets:
         ax.set(ylabel=_left_label(seen, found))
-    return targets
+    return handed_on(targets)
 
 
 def _relation(model: DAG, node: str, name: str) -> str:

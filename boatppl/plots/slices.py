@@ -16,6 +16,7 @@ from boatppl.plots.canvas import (
     GREY,
     ORANGE,
     band,
+    handed_on,
     ink,
     legend,
     many,
@@ -48,8 +49,9 @@ def plot_slice(
     noise: bool = False,
     rival: str | None = None,
     count: int = 60,
-    ax: Axes | None = None,
-) -> Axes:
+    ax: Any = None,
+    backend: str | None = None,
+) -> Any:
     """Draw a node (or derived quantity) over one parameter, everything else held: median and 90 % interval.
 
     .. image:: /generated/plots/slice.png
@@ -75,11 +77,13 @@ def plot_slice(
     count
         The most values that are looked at.
     ax
-        Matplotlib axes to draw into; fresh ones by default.
+        A plot to draw into; a fresh one by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Raises
     ------
@@ -102,7 +106,7 @@ def plot_slice(
             f"{name!r} has {lines.shape[2]} elements; at most {LINES} fit into one slice. Draw a derived "
             f"quantity of it, such as its largest."
         )
-    ax = one(ax)
+    ax = one(ax, backend)
     for column, (label, colour) in enumerate(zip(names, CYCLE * 2, strict=False)):
         low, middle, high = lines[:, :, column]
         if rungs.choice:
@@ -117,7 +121,7 @@ def plot_slice(
     _mark_runs(ax, seen, rungs, name, held)
     quiet(ax)
     legend(ax)
-    return ax
+    return handed_on(ax)
 
 
 def _points(
@@ -190,6 +194,7 @@ def plot_map(
     rival: str | None = None,
     count: int = 24,
     axes: Any = None,
+    backend: str | None = None,
 ) -> np.ndarray:
     """Draw a node over two parameters: its median on the left, how unsure that is on the right.
 
@@ -212,12 +217,14 @@ def plot_map(
     count
         The most values of each that are looked at.
     axes
-        Two matplotlib axes to draw into.
+        Two plots to draw into.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the targets', else ArviZ's.
 
     Returns
     -------
     numpy.ndarray
-        The two axes ``(2,)``.
+        The two plots ``(2,)``.
 
     Raises
     ------
@@ -245,11 +252,11 @@ def plot_map(
         _Field(rungs[1], rungs[0], middle.reshape(shape), f"median of {labelled(model, name)}", log),
         _Field(rungs[1], rungs[0], width.reshape(shape), unsure, log),
     ]
-    targets = many(axes, 2, width=4.4, height=3.6)
+    targets = many(axes, backend, 2, width=4.4, height=3.6)
     for ax, found, colours in zip(targets, fields, (COLOURMAP, "magma"), strict=True):
         _draw_field(ax, found, colours)
         _mark_plane(ax, seen, found, held)
-    return targets
+    return handed_on(targets)
 
 
 def _two(model: Any, x: str, y: str, held: Mapping[str, Any], count: int) -> list[Ladder]:
@@ -322,8 +329,9 @@ def plot_acquisition(
     at: Mapping[str, Any] | None = None,
     rival: str | None = None,
     count: int = 40,
-    ax: Axes | None = None,
-) -> Axes:
+    ax: Any = None,
+    backend: str | None = None,
+) -> Any:
     """Draw where the next run is expected to gain most: expected improvement over one or two parameters.
 
     .. image:: /generated/plots/acquisition.png
@@ -342,11 +350,13 @@ def plot_acquisition(
     at, rival, count
         As in :func:`plot_slice`.
     ax
-        Matplotlib axes to draw into; fresh ones by default.
+        A plot to draw into; a fresh one by default.
+    backend
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the target's, else ArviZ's.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes, or what the backend calls a plot
 
     Raises
     ------
@@ -367,7 +377,7 @@ def plot_acquisition(
     unit, contexts, feasible = crossed(model, rungs, held, seen.context)
     gain = np.where(feasible, expected_improvement(seen, unit, contexts, rival), np.nan)
     label = f"expected improvement,\n{on_scale(posterior, seen.goal.name)}"
-    ax = one(ax, width=5.2 if y is not None else 6.4)
+    ax = one(ax, backend, width=5.2 if y is not None else 6.4)
     if not np.nanmax(gain) > NOTHING:
         ax.set_title("nothing left to gain here", fontsize="small")
     if y is not None:
@@ -375,7 +385,7 @@ def plot_acquisition(
         found = _Field(rungs[1], rungs[0], gain.reshape(shape), label, log=False)
         _draw_field(ax, found, COLOURMAP)
         _mark_plane(ax, seen, found, held)
-        return ax
+        return handed_on(ax)
     places = rungs[0].places
     if rungs[0].choice:
         ax.bar(places, gain, color=BLUE, width=0.6)
@@ -387,4 +397,4 @@ def plot_acquisition(
     ax.ticklabel_format(axis="y", scilimits=(-2, 4))
     _mark_runs(ax, seen, rungs[0], "", held)
     quiet(ax)
-    return ax
+    return handed_on(ax)

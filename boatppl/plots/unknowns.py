@@ -1,13 +1,14 @@
 """What the developer's unknowns were believed to be, and what is known of them now: drawn by arviz-plots."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import arviz_plots
 import numpy as np
 import xarray as xr
 from arviz_plots.plot_collection import PlotCollection
 
+from boatppl.plots.backend import chosen, interface
 from boatppl.plots.canvas import BLUE, GREY
 from boatppl.plots.view import view
 from boatppl.result import Result
@@ -54,7 +55,7 @@ def plot_prior_posterior(
     variables: str | Sequence[str] | None = None,
     *,
     plot_collection: PlotCollection | None = None,
-    backend: Literal["matplotlib", "bokeh"] | None = None,
+    backend: str | None = None,
     **options: Any,
 ) -> PlotCollection:
     """Draw each unknown's posterior beside its prior, in its own unit, with ``arviz_plots``.
@@ -77,7 +78,7 @@ def plot_prior_posterior(
     plot_collection
         A ``PlotCollection`` to draw into.
     backend
-        ``"matplotlib"`` (the default), or another of arviz-plots' that is installed.
+        ``"matplotlib"``, ``"plotly"``, ``"bokeh"`` or ``"none"``; by default the collection's, else ArviZ's.
     options
         Passed to ``arviz_plots.plot_prior_posterior``: ``kind``, ``visuals``, ``col_wrap``, ...
 
@@ -95,17 +96,20 @@ def plot_prior_posterior(
     >>> collection = boat.plots.plot_prior_posterior(result, "malloc_rate")  # doctest: +SKIP
     >>> collection.viz["figure"].item().savefig("malloc_rate.png")  # doctest: +SKIP
     """
+    name = plot_collection.backend if plot_collection is not None else chosen(backend)
+    if backend not in (None, name):
+        raise ModelError(f"plot_collection= is of {name}, backend= says {backend!r}: leave backend= out.")
+    common = interface(name)
     tree = study if isinstance(study, xr.DataTree) else _sampled(study)
     asked = [variables] if isinstance(variables, str) else variables
     found = prior_posterior(tree, asked)
-    if plot_collection is None and backend in (None, "matplotlib"):
-        options["figure_kwargs"] = {"layout": "constrained"} | options.get("figure_kwargs", {})
+    if plot_collection is None:
         options = {"col_wrap": 3, "color": [GREY, BLUE]} | options
-    collection = arviz_plots.plot_prior_posterior(
-        found, plot_collection=plot_collection, backend=backend, **options
-    )
-    if collection.backend == "matplotlib":
-        _cut(collection, found)
+    if plot_collection is None and name == "matplotlib":
+        options["figure_kwargs"] = {"layout": "constrained"} | options.get("figure_kwargs", {})
+    options |= {"plot_collection": plot_collection, "backend": name}  # its annotation leaves two of them out
+    collection = arviz_plots.plot_prior_posterior(found, **options)
+    _cut(collection, found, common)
     return collection
 
 
@@ -115,7 +119,7 @@ def _sampled(study: Study | Result) -> xr.DataTree:
     return view(study).study.posterior
 
 
-def _cut(collection: PlotCollection, found: xr.DataTree) -> None:
+def _cut(collection: PlotCollection, found: xr.DataTree, common: Any) -> None:
     """Cut every panel to the posterior and the bulk of the prior: heavy tails would hide both."""
     for name in map(str, found["posterior"].data_vars):
         plots = collection.viz["plot"]
@@ -123,5 +127,5 @@ def _cut(collection: PlotCollection, found: xr.DataTree) -> None:
         prior, now = np.ravel(found["prior"][name]), np.ravel(found["posterior"][name])
         low, high = np.quantile(prior, [0.01, 0.95])
         low, high = min(low, now.min()), max(high, now.max())
-        for ax in np.ravel(plots.values):
-            ax.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+        for target in plots.values.ravel():
+            common.xlim((low - 0.03 * (high - low), high + 0.03 * (high - low)), target)
