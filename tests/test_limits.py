@@ -244,3 +244,20 @@ def test_what_is_no_margin_is_a_sentence():
         boat.Study(MODEL, minimize="latency", feasibility=late)
     with pytest.raises(boat.ModelError, match=r"feasibility= is a @boat\.node whose function is above 0"):
         boat.Study(MODEL, minimize="latency", feasibility=truth)
+
+
+def test_what_lies_beyond_failures_is_not_tried_again_and_again():
+    """The objective promises most where every run fails; the optimum is at the edge."""
+    study = boat.Study(
+        boat.Space(x=boat.Float(0, 1), k=boat.Integer(1, 8)), minimize="latency", random_seed=1
+    )
+    for _ in range(20):
+        trial = study.ask()
+        x, k = trial.configuration["x"], trial.configuration["k"]
+        if x > 0.7:
+            study.fail(trial, "out of memory")
+        else:
+            study.tell(trial, 10 - 3 * x + 0.1 * k)
+    suggested = [trial.configuration["x"] for trial in study.trials if trial.origin == "suggested"]
+    assert sum(x > 0.75 for x in suggested) <= 3  # with the noise taken for doubt, and less care, it was 5
+    assert study.best.configuration["x"] > 0.69
