@@ -19,7 +19,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -180,7 +180,8 @@ def open_storage(path: str | os.PathLike[str] | None = None) -> Storage:
     ------
     StorageError
         For a folder, a file that is no study file or is damaged, one that a newer boatppl wrote, or a place
-        where nothing can be written.
+        where nothing can be written. Every later write raises it when the file, or one of the two beside it,
+        was removed, moved or replaced while it was open.
 
     Examples
     --------
@@ -213,6 +214,9 @@ class Storage:
                 _create(self.path)
         with _sentences(self.path, "be opened"):
             self._connection = _connect(":memory:" if self.path is None else str(self.path))
+            opened = {
+                place: _identity(place) for place in _places(self.path)[:1]
+            }  # at once: what has this name a moment later may be another file
         # A study that is simply forgotten closes its file too, without a ResourceWarning.
         self._close = weakref.finalize(self, self._connection.close)
         try:
@@ -220,6 +224,7 @@ class Storage:
                 _lay_out(self._connection)
             else:
                 _verify(self._connection, self.path)
+            self._opened = {place: _identity(place) for place in _places(self.path)} | opened
         except BaseException:
             self.close()
             raise
@@ -308,19 +313,7 @@ class Storage:
             rows = connection.execute(
                 "SELECT * FROM sessions WHERE study = ? ORDER BY number", (name,)
             ).fetchall()
-        return [self._session(row, models.get(row["model"])) for row in rows]
-
-    def _session(self, row: sqlite3.Row, model: sqlite3.Row | None) -> SessionRecord:
-        *values, digest = row
-        whole = model is not None and model["digest"] == _digest(model["fingerprint"], model["description"])
-        if model is None or not whole or digest != _digest(*values):
-            raise StorageError(
-                f"{self._where}: session {row['number']} of study {row['study']!r} is damaged (its digest "
-                f"does not fit). {FROM_BACKUP}"
-            )
-        _, number, started, host, fingerprint = values
-        known = json.loads(model["description"])
-        return SessionRecord(number, datetime.fromisoformat(started), host, fingerprint, known)
+        return [_session(self._where, row, models.get(row["model"])) for row in rows]
 
     # ---- settings
 
@@ -497,8 +490,14 @@ class Storage:
         with _WHOLE, self._lock, _sentences(self.path, verb):
             self._connection.execute("BEGIN" if purpose == "read" else "BEGIN IMMEDIATE")
             try:
+                if purpose == "write":
+                    _refuse_another_file(self._opened)
                 yield self._connection
                 self._connection.execute("COMMIT")
+                if (
+                    purpose == "write"
+                ):  # again: gone in the meantime, and what is in no file is not said to be
+                    _refuse_another_file(self._opened)
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
@@ -549,6 +548,19 @@ class Storage:
                 f"{self._where}: trial {row['number']} of study {row['study']!r} is damaged ({error}). Take "
                 "the file from a backup, or delete that row with an SQLite browser."
             ) from error
+
+
+def _session(where: str, row: sqlite3.Row, model: sqlite3.Row | None) -> SessionRecord:
+    *values, digest = row
+    whole = model is not None and model["digest"] == _digest(model["fingerprint"], model["description"])
+    if model is None or not whole or digest != _digest(*values):
+        raise StorageError(
+            f"{where}: session {row['number']} of study {row['study']!r} is damaged (its digest "
+            f"does not fit). {FROM_BACKUP}"
+        )
+    _, number, started, host, fingerprint = values
+    known = json.loads(model["description"])
+    return SessionRecord(number, datetime.fromisoformat(started), host, fingerprint, known)
 
 
 def _row(study: str, trial: Trial) -> tuple[str | int | None, ...]:
@@ -643,6 +655,32 @@ def _refuse_network(path: Path) -> None:
             f"{path} is on a network file system ({kind}), where SQLite cannot keep its promises. Choose a "
             "place on a disk of this machine, and copy the file when nothing has it open."
         )
+
+
+def _places(path: Path | None) -> list[Path]:
+    """A study's file and those that SQLite keeps beside it while it is open."""
+    return [] if path is None else [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file of this name from every other one; None where there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _refuse_another_file(opened: Mapping[Path, tuple[int, int] | None]) -> None:
+    """Refuse to go on when a name has lost its file: the open one takes every write and nobody finds it."""
+    for path, identity in opened.items():
+        if identity is not None and (now := _identity(path)) != identity:
+            raise StorageError(
+                f"{path} was {'removed or moved' if now is None else 'replaced by another file'} while the "
+                "study had it open, and what is written now would be lost; expected the same file until the "
+                "study is closed. Move the file back, or open the study anew under another name (storage=) "
+                "and tell again what study.trials of this session still shows."
+            )
 
 
 def _create(path: Path) -> None:

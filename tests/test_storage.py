@@ -334,6 +334,83 @@ def test_a_full_disk_loses_nothing(path):
         assert [trial.number for trial in storage.trials("s")] == [0, *map(int, numbers)]
 
 
+# ---- a file that is taken away while it is open
+
+
+def take_away(path: Path, what: str) -> None:
+    if what == "replaced":
+        filled(path.with_name("other.db"))
+        path.with_name("other.db").replace(path)
+    elif what == "moved":
+        path.rename(path.with_name("away.db"))
+    else:
+        for side in {"removed": ["", "-wal", "-shm"], "removed log": ["-wal"], "removed index": ["-shm"]}[
+            what
+        ]:
+            path.with_name(path.name + side).unlink()
+
+
+TAKEN_AWAY = ["removed", "replaced", "moved", "removed log", "removed index"]
+
+
+@pytest.mark.parametrize("what", TAKEN_AWAY)
+def test_no_write_is_acknowledged_when_the_file_is_taken_away(path, what):
+    study = boat.Study(boat.Space(x=boat.Float(0, 1)), minimize="cost", storage=path, random_seed=1)
+    trial = study.ask()
+    take_away(path, what)
+    before = path.read_bytes() if path.exists() else b""
+    wrong = r"study\.db\S* was (removed or moved|replaced by another file) while the study had it open.*anew"
+    for write in (lambda: study.tell(trial, 1.0), study.ask, lambda: study.tell({"x": 0.2}, 3.0)):
+        with pytest.raises(StorageError, match=wrong):
+            write()
+    assert [known.number for known in study.trials] == [0]  # what the session knew can still be read
+    assert what != "replaced" or path.read_bytes() == before  # nothing of it is in the other one
+
+
+@pytest.mark.parametrize("what", ["removed", "moved", "removed log"])
+def test_a_file_that_is_taken_away_within_a_transaction_acknowledges_nothing(path, what):
+    filled(path)
+
+    def write(storage: Storage) -> None:
+        with storage._transaction("write") as connection:
+            connection.execute("UPDATE trials SET host = 'null' WHERE number = 20")
+            take_away(path, what)
+
+    with open_storage(path) as storage, pytest.raises(StorageError, match="had it open"):
+        write(storage)
+
+
+def test_a_file_that_is_moved_back_goes_on(path):
+    with open_storage(path) as storage:
+        storage.open_study("s", objective="p99", direction="minimize")
+        path.rename(path.with_name("away.db"))
+        with pytest.raises(StorageError, match="had it open"):
+            storage.append("s", a_trial())
+        path.with_name("away.db").rename(path)
+        assert storage.append("s", a_trial()).number == 0
+    with open_storage(path) as storage:
+        assert len(storage.trials("s")) == 1
+
+
+def test_a_link_and_other_openings_take_nothing_away(path, tmp_path):
+    (tmp_path / "link.db").symlink_to(path)
+    with open_storage(tmp_path / "link.db") as storage:
+        storage.open_study("s", objective="p99", direction="minimize")
+        for number in range(3):
+            assert storage.append("s", a_trial(number)).number == 2 * number
+            with open_storage(path) as other:  # another closes: the log stays where it is
+                other.append("s", a_trial(number))
+        (tmp_path / "link.db").unlink()  # the way, not the file
+        assert storage.append("s", a_trial()).number == 6
+
+        def in_a_child(pipe: int) -> None:
+            with open_storage(path) as reopened:
+                os.write(pipe, str(reopened.append("s", a_trial()).number).encode())
+
+        assert answer(fork(in_a_child)) == "7"
+        assert storage.append("s", a_trial()).number == 8
+
+
 # ---- damage
 
 
