@@ -28,6 +28,9 @@ STDERR_BYTES = 20_000
 LOGGED_BYTES = 20_000  # of stdout that are kept as the log of a trial
 JSON_CHARACTERS = 1_000_000  # of the end of stdout in which measurements are looked for
 JSON_WORK = 20 * JSON_CHARACTERS  # how many may be read in vain: a million open braces must not cost an hour
+JSON_DROPPED = 1_000  # how many that are done with are kept before they are cut off
+# What else follows a brace is an error, and to raise one for each of a million braces takes seconds.
+OBJECT_START = re.compile(r'\{(?=[ \t\n\r]*+(?:\}|"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\n\r]*+:))')
 PLACEHOLDER = re.compile(
     r"\{\{(?P<literal>[A-Za-z_]\w*(?::[^{}\"]*)?)\}\}"  # {{name}} is the text {name}
     r"|\{(?P<name>[A-Za-z_]\w*)(?::(?P<format>[^{}\"]*))?\}"
@@ -58,8 +61,9 @@ class Command:
         value is put into its argument as it is, whatever characters it has. Booleans are written ``true``
         and ``false``, vectors with commas.
     parse
-        Takes what the program wrote to its standard output and gives the measurements. Without it they are
-        the last JSON object there.
+        Takes what the program wrote to its standard output and gives the measurements: a Python function of
+        yours that runs in this process when the program has ended. No ``timeout`` ends it, nor does any other
+        limit here. Without it the measurements are the last JSON object there.
     timeout
         Seconds, after which the program and everything it started are ended.
     env
@@ -277,18 +281,22 @@ def _said(output: bytes, errors: bytes) -> str:
 def _last_json_object(program: str, text: str, errors: bytes) -> dict[str, Any]:
     """The last outermost JSON object in the text; words around it are skipped."""
     text = text[-JSON_CHARACTERS:]
-    decoder, found, position, work = json.JSONDecoder(), None, text.find("{"), 0
-    while position >= 0:
+    decoder, found, position, work = json.JSONDecoder(), None, 0, 0
+    while start := OBJECT_START.search(text, position):
+        position = start.start()
+        if (
+            position > JSON_DROPPED
+        ):  # an error counts the lines before it: of the whole text, that is quadratic
+            text, position = text[position:], 0
         try:
-            found, end = decoder.raw_decode(text, position)
+            found, position = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
-            work, end = work + error.pos - position, position + 1
+            work, position = work + error.pos - position, position + 1
         except RecursionError:
-            work, end = work + JSON_CHARACTERS, position + 1
+            work, position = work + JSON_CHARACTERS, position + 1
         if work > JSON_WORK:
             found = None
             break
-        position = text.find("{", end)
     if not isinstance(found, dict):
         raise CommandError(
             f"{program} printed no JSON object to take measurements from. Print one such as "

@@ -367,6 +367,16 @@ def test_no_measurements_is_a_failed_trial(said, tmp_path):
     )
 
 
+@pytest.mark.parametrize("noise", ["{\n", "{", '{""\n', '{"', '{"a": [\n'])
+def test_a_flood_of_open_braces_is_read_within_seconds(noise, tmp_path):
+    (tmp_path / "said").write_text(noise * (2**20 // len(noise)) + '\n"}]"\n{"p99": 12.5}\n')
+    began = time.process_time()
+    outcome = run_callable(Command(["cat", str(tmp_path / "said")]), {})
+    assert time.process_time() - began < 10  # quadratic in the braces it takes minutes
+    if "[" not in noise:  # what nests deeper than Python reads is given up on
+        assert outcome.measurements == {"p99": 12.5}
+
+
 def test_another_exit_code_fails_with_the_end_of_stderr():
     text = "import sys; print('{\"p99\": 1}'); print('first\\nheap too small', file=sys.stderr); sys.exit(3)"
     outcome = run_callable(program(text), {})
