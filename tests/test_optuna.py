@@ -83,7 +83,7 @@ def test_without_a_model_it_is_a_generic_tuner_in_either_direction():
     assert study.best_value > -0.05
 
 
-def test_failures_are_learned_pruned_trials_are_not_and_pending_ones_are_known():
+def test_failures_are_learned_pruned_trials_too_and_pending_ones_are_known():
     sampler = BoatSampler(SPACE, seed=0, n_initial=30)
     study = optuna.create_study(sampler=sampler)
     asked = [study.ask(distributions(SPACE)) for _ in range(4)]
@@ -94,9 +94,55 @@ def test_failures_are_learned_pruned_trials_are_not_and_pending_ones_are_known()
     study.ask(distributions(SPACE))
     (mirror,) = sampler._mirrors.values()
     assert [str(trial.state) for trial in mirror.study.trials] == [
-        "complete", "failed", "partial", "running", "running",
+        "complete", "failed", "failed", "running", "running",
     ]  # fmt: skip
-    assert len(mirror.study.evidence().failed) == 1
+    assert len(mirror.study.evidence().failed) == 2
+
+
+@pytest.mark.parametrize(
+    ("reported", "state", "objectives"),
+    [
+        ({0: 9.0, 3: 7.0}, "complete", [7.0]),
+        ({3: 7.0, 0: 9.0}, "complete", [7.0]),
+        ({0: float("nan")}, "failed", []),
+        ({0: float("inf")}, "failed", []),
+        ({}, "failed", []),
+    ],
+)
+def test_a_pruned_trial_counts_with_what_it_reported_last_or_as_failed(reported, state, objectives):
+    def pruned(trial):
+        trial.suggest_float("x", 1, 20, log=True)
+        trial.suggest_int("y", 0, 10)
+        trial.suggest_categorical("mode", ["slow", "fast"])
+        for step, value in reported.items():
+            trial.report(value, step)
+        raise optuna.TrialPruned
+
+    study = optuna.create_study(sampler=BoatSampler(SPACE, seed=0, n_initial=30))
+    study.optimize(pruned, n_trials=1)
+    study.ask(distributions(SPACE))
+    (mirror,) = study.sampler._mirrors.values()
+    known = mirror.study.evidence()
+    assert str(mirror.study.trials[0].state) == state
+    assert list(known.objective.values()) == objectives
+    assert len(known.failed) == (state == "failed")
+
+
+def test_where_trials_were_pruned_is_avoided():
+    """Pruned at 8, which would else look best by extrapolation, and be asked for ever."""
+
+    def climb(trial):
+        k = trial.suggest_int("k", 0, 8)
+        if k == 8:
+            raise optuna.TrialPruned
+        return float(k)
+
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=BoatSampler(boat.Space(k=boat.Integer(0, 8)), seed=0, n_initial=4),
+    )
+    study.optimize(climb, n_trials=10)
+    assert [trial.params["k"] for trial in study.trials[4:]].count(8) <= 2
 
 
 def test_trials_of_another_sampler_are_learned_from(model):

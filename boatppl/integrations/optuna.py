@@ -5,6 +5,7 @@ Optuna keeps the trials, in its own storages and for its own dashboard; what to 
 """
 
 import logging
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,9 +54,9 @@ class BoatSampler(BaseSampler):
 
     Notes
     -----
-    Failed trials are learned from: their region is avoided. Pruned ones are not: a value from half of a run
-    is no measurement. Trials that run elsewhere are taken into account. Parameters that only some trials have
-    are drawn at random.
+    Failed trials are learned from: their region is avoided. A pruned one counts with the last intermediate
+    value that it reported (``trial.report``) as its objective, and as failed where it reported none. Trials
+    that run elsewhere are taken into account. Parameters that only some trials have are drawn at random.
 
     Raises
     ------
@@ -308,14 +309,15 @@ class Mirror:
         return self.study.start(configuration, "told")
 
     def _finish(self, ours: Trial, theirs: FrozenTrial) -> Trial:
-        if theirs.state == TrialState.PRUNED:
-            return self.study.fail(ours, "pruned", State.PARTIAL)
         if theirs.state == TrialState.FAIL:
             return self.study.fail(ours, "Optuna's trial failed")
+        value = _value(theirs)
+        if value is None:
+            return self.study.fail(ours, "pruned before it reported a value")
         nodes, goal = self.study.model.nodes, self.study.goal.name
         measured = {name: value for name, value in theirs.user_attrs.items() if name in nodes}
         if goal in nodes:
-            measured[goal] = theirs.value
+            measured[goal] = value
         try:
             return self.study.tell(ours, measured)
         except MeasurementError as error:
@@ -323,3 +325,12 @@ class Mirror:
                 "Optuna's trial %d counts as failed: %s", theirs.number, error
             )
             return self.study.fail(ours, str(error))
+
+
+def _value(theirs: FrozenTrial) -> float | None:
+    """What a complete trial returned, or what a pruned one reported last; None where that is no number."""
+    if theirs.state == TrialState.COMPLETE:
+        return theirs.value
+    step = theirs.last_step
+    last = None if step is None else theirs.intermediate_values[step]
+    return None if last is None or math.isnan(last) else last
