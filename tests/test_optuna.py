@@ -1,5 +1,7 @@
 """The Optuna sampler: Optuna's own conformance suite, and what a model adds."""
 
+import re
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -143,6 +145,47 @@ def test_where_trials_were_pruned_is_avoided():
     )
     study.optimize(climb, n_trials=10)
     assert [trial.params["k"] for trial in study.trials[4:]].count(8) <= 2
+
+
+def suggested(trial, **also):
+    trial.suggest_float("x", 1, also.get("high", 20), log=True)
+    trial.suggest_int("y", 0, 10)
+    trial.suggest_categorical("mode", ["slow", "fast"])
+    return [trial.suggest_float(name, 0, 1) for name in also.get("names", ())]
+
+
+@pytest.mark.parametrize(
+    ("also", "sentences"),
+    [
+        ({}, []),
+        ({"names": ["mod", "zz"]}, ["'mod', .* Did you mean 'mode'.* x, y and mode", "'zz', .*at random"]),
+        ({"high": 50}, [r"'x' from .*high=50.*; the model's space has .*high=20"]),
+        ({"high": 1.5}, [r"'x' from .*high=1.5.*; the model's space has .*high=20"]),
+    ],
+)
+def test_a_parameter_that_the_space_does_not_have_is_drawn_and_warned_of_once(also, sentences, caplog):
+    study = optuna.create_study(sampler=BoatSampler(SPACE, seed=0, n_initial=30))
+    study.optimize(lambda trial: sum(suggested(trial, **also)), n_trials=3)
+    assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.COMPLETE}
+    said = [record.getMessage() for record in caplog.records if record.name == "boatppl"]
+    assert len(said) == len(sentences)
+    for one, sentence in zip(said, sentences, strict=True):
+        assert re.search(sentence, one)
+
+
+def test_a_parameter_of_an_enqueued_trial_is_warned_of_too(caplog):
+    study = optuna.create_study(sampler=BoatSampler(SPACE, seed=0, n_initial=30))
+    study.enqueue_trial({"x": 2.0, "y": 3, "mode": "fast", "zz": 0.5})
+    study.optimize(lambda trial: sum(suggested(trial, names=["zz"])), n_trials=1)
+    assert [record.getMessage().split(",")[0] for record in caplog.records if record.name == "boatppl"] == [
+        "Optuna's trial 0 suggests 'zz'"
+    ]
+
+
+def test_without_a_model_no_parameter_is_foreign(caplog):
+    study = optuna.create_study(sampler=BoatSampler(seed=0, n_initial=30))
+    study.optimize(lambda trial: trial.suggest_float(f"x{trial.number}", 0, 1), n_trials=3)
+    assert not [record for record in caplog.records if record.name == "boatppl"]
 
 
 def test_trials_of_another_sampler_are_learned_from(model):

@@ -27,7 +27,7 @@ from boatppl.dag import DAGModel
 from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Space, Vector
 from boatppl.study import Study
 from boatppl.trial import MeasurementError, State, Trial
-from boatppl.words import ModelError
+from boatppl.words import ModelError, listed, nearest
 
 OBJECTIVE = "objective"  # the name of the one node where there is no model
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -56,7 +56,8 @@ class BoatSampler(BaseSampler):
     -----
     Failed trials are learned from: their region is avoided. A pruned one counts with the last intermediate
     value that it reported (``trial.report``) as its objective, and as failed where it reported none. Trials
-    that run elsewhere are taken into account. Parameters that only some trials have are drawn at random.
+    that run elsewhere are taken into account. Parameters that only some trials have are drawn at random, and
+    so are those that the model does not have; a warning names them, and those suggested with another range.
 
     Raises
     ------
@@ -91,6 +92,7 @@ class BoatSampler(BaseSampler):
         self._chosen = {} if space is None else distributions(space)
         self._common = IntersectionSearchSpace(include_pruned=True)
         self._random = RandomSampler(seed)
+        self._foreign: set[str] = set()  # parameters that a warning has named
         self._lock = threading.Lock()  # optimize(n_jobs=...) samples in threads
         self._mirrors: dict[Any, Mirror] = {}
 
@@ -124,7 +126,29 @@ class BoatSampler(BaseSampler):
     ) -> Any:
         """Return a random value for a parameter that was not chosen with the others."""
         _refuse_several_objectives(study)
+        self._warn_where_foreign(trial, {param_name: param_distribution})
         return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: OptunaStudy,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Warn of parameters that the model does not have, or has with another range, once each."""
+        self._warn_where_foreign(trial, trial.distributions)
+
+    def _warn_where_foreign(self, trial: FrozenTrial, suggested: Distributions) -> None:
+        """A value in both ranges is taken without asking us, so a trial's end is looked at, too."""
+        if self.model is None:
+            return
+        for name, distribution in suggested.items():
+            if name not in self._foreign and distribution != self._chosen.get(name):
+                self._foreign.add(name)
+                logging.getLogger("boatppl").warning(
+                    "Optuna's trial %d %s", trial.number, _foreign(name, distribution, self._chosen)
+                )
 
     def _mirror(self, study: OptunaStudy, search_space: Distributions) -> "Mirror":
         maximize = study.direction == StudyDirection.MAXIMIZE
@@ -154,6 +178,19 @@ def _refuse_several_objectives(study: OptunaStudy) -> None:
 
 
 # -- parameters
+
+
+def _foreign(name: str, suggested: BaseDistribution, known: Distributions) -> str:
+    if name not in known:
+        return (
+            f"suggests {name!r}, which is no free parameter of the model's space: it is drawn at random, and "
+            f"nothing is learned of it.{nearest(name, known)} Expected {listed(known)}. Add {name!r} to the "
+            "boat.Space, or suggest it under its name there."
+        )
+    return (
+        f"suggests {name!r} from {suggested}; the model's space has {known[name]}. Values outside of either "
+        "are drawn at random or left untried. Give both the same range."
+    )
 
 
 @dataclass(frozen=True)
