@@ -199,17 +199,23 @@ class Policy:
         """As :meth:`feasible`, for what is recommended rather than tried: limits count in full."""
         return self.feasible(known, context, care=CARE)
 
+    def to_measure(self) -> list[str]:
+        """Return the nodes that the objective and the limits depend on, and limits on what is no node."""
+        wanted = [n for goal in self._goals() for n in needed(self.model, goal) if n in self.model.nodes]
+        return list(dict.fromkeys([*wanted, *self.limits.elsewhere]))
+
+    def _goals(self) -> list[str]:
+        return [self.goal.name, *(limit.name for limit in self.limits.limits)]
+
     def _check_measured(self, trials: Trials, known: Evidence) -> None:
         """Raise a ModelError where the objective, or a node that it depends on, has never been measured."""
         done = [trial for trial in trials.finished if trial.measurements]
         if len(searched(trials)) < self.n_initial or not done:
             return
         seen = {name for trial in done for name in trial.measurements}
-        goals = [self.goal.name, *(limit.name for limit in self.limits.limits)]
-        wanted = [n for goal in goals for n in needed(self.model, goal) if n in self.model.nodes]
-        wanted += list(self.limits.elsewhere)
-        missing = [name for name in dict.fromkeys(wanted) if name not in seen]
+        missing = [name for name in self.to_measure() if name not in seen]
         if missing:
+            goals = self._goals()
             raise ModelError(
                 f"{listed(missing)}: never measured in {len(done)} runs, which returned "
                 f"{listed(sorted(seen))}. Every node that {listed(map(repr, goals))} depends on must be "

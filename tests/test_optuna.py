@@ -188,6 +188,41 @@ def test_without_a_model_no_parameter_is_foreign(caplog):
     assert not [record for record in caplog.records if record.name == "boatppl"]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "sentence"),
+    [
+        (["rate", "comment"], None),
+        ([], None),
+        (["comment", "rat"], "trial 0 did not measure rate; .* 'comment' and 'rat' .* Did you mean 'rate'"),
+    ],
+)
+def test_a_misspelt_attribute_is_warned_of_at_the_first_trial(model, attributes, sentence, caplog):
+    def run(trial):
+        suggested(trial)
+        for name in attributes:
+            trial.set_user_attr(name, 3.0)
+        return 5.0
+
+    study = optuna.create_study(sampler=BoatSampler(model, objective="latency", seed=0, n_initial=30))
+    study.optimize(run, n_trials=3)
+    said = [record.getMessage() for record in caplog.records if record.name == "boatppl"]
+    assert len(said) == (sentence is not None)
+    assert all(re.search(sentence, one) for one in said)
+
+
+def test_a_limit_on_what_is_no_node_is_measured_by_an_attribute():
+    def run(trial):
+        suggested(trial)
+        trial.set_user_attr("memory_mb", 700.0)
+        return 5.0
+
+    limits = [boat.limit("memory_mb", upper=800)]
+    study = optuna.create_study(sampler=BoatSampler(SPACE, limits=limits, seed=0, n_initial=30))
+    study.optimize(run, n_trials=2)
+    (mirror,) = study.sampler._mirrors.values()
+    assert mirror.study.trials[0].measurements == {"objective": 5.0, "memory_mb": 700.0}
+
+
 def test_trials_of_another_sampler_are_learned_from(model):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     study.optimize(cost, n_trials=6)

@@ -298,6 +298,7 @@ class Mirror:
 
     def __init__(self, study: Study, codes: Mapping[str, Verbatim | Code]) -> None:
         self.study, self.codes = study, codes
+        self.warned = False  # of a misspelt attribute
         self.known: dict[
             int, Trial | None
         ] = {}  # Optuna's number -> ours; None for what we cannot learn from
@@ -352,9 +353,13 @@ class Mirror:
         if value is None:
             return self.study.fail(ours, "pruned before it reported a value")
         nodes, goal = self.study.model.nodes, self.study.goal.name
-        measured = {name: value for name, value in theirs.user_attrs.items() if name in nodes}
+        wanted = self.study.policy.to_measure()
+        known = {*nodes, *wanted}  # a limit may be on what is no node
+        measured = {name: value for name, value in theirs.user_attrs.items() if name in known}
         if goal in nodes:
             measured[goal] = value
+        unknown = [name for name in theirs.user_attrs if name not in known]
+        self._warn_where_missing([name for name in wanted if name not in measured], unknown, theirs)
         try:
             return self.study.tell(ours, measured)
         except MeasurementError as error:
@@ -362,6 +367,20 @@ class Mirror:
                 "Optuna's trial %d counts as failed: %s", theirs.number, error
             )
             return self.study.fail(ours, str(error))
+
+    def _warn_where_missing(
+        self, missing: Sequence[str], unknown: Sequence[str], theirs: FrozenTrial
+    ) -> None:
+        """Once: a misspelt attribute would else be found when the posterior is first wanted, unnamed."""
+        if self.warned or not (missing and unknown) or theirs.state != TrialState.COMPLETE:
+            return
+        self.warned = True
+        hints = "".join(nearest(name, missing) for name in unknown)
+        logging.getLogger("boatppl").warning(
+            "Optuna's trial %d did not measure %s; its user attributes %s are none of the model's nodes.%s "
+            "Give each by trial.set_user_attr(%r, ...) before the objective function returns.",
+            theirs.number, listed(missing), listed(map(repr, unknown)), hints, missing[0],
+        )  # fmt: skip
 
 
 def _value(theirs: FrozenTrial) -> float | None:
