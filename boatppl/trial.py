@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self, overload
+from typing import Any, NoReturn, Self, overload
 
 import numpy as np
 import pandas as pd
@@ -54,11 +54,36 @@ class State(StrEnum):
     TIMED_OUT = "timed out"  # ended by its time limit
 
 
+class _ReadOnly(dict[str, Any]):
+    """A dict that never changes. Not a MappingProxyType: workers pickle it and json.dumps takes it."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "What a trial measured or was suggested for never changes; change a copy of it, such as "
+            "dict(trial.measurements), and tell another run as a trial of its own."
+        )
+
+    __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _refuse
+
+    def __reduce__(self) -> tuple[type[_ReadOnly], tuple[dict[str, Any]]]:
+        return _ReadOnly, (dict(self),)
+
+
+def _frozen(value: Any) -> Any:
+    """Copy a suggestion so that no dict or array in it can be changed."""
+    if isinstance(value, Mapping):
+        return _ReadOnly({key: _frozen(item) for key, item in value.items()})
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        return type(value)(map(_frozen, value))
+    return _own(value) if isinstance(value, np.ndarray) else value
+
+
 @dataclass(frozen=True, eq=False)
 class Trial:
     """One configuration with its state and measurements.
 
-    Equal by value, arrays included (NaN in the same place is equal). Arrays are copied and made read-only.
+    Equal by value, arrays included (NaN in the same place is equal). Arrays are copied and made read-only,
+    and so are the dicts of measurements and suggestion: changing one raises TypeError; ``dict(...)`` copies.
 
     Parameters
     ----------
@@ -131,7 +156,9 @@ class Trial:
         freeze(self, "timeout", None if self.timeout is None else float(self.timeout))
         for name in ("configuration", "context"):
             freeze(self, name, {key: _own(value) for key, value in getattr(self, name).items()})
-        freeze(self, "measurements", {name: _measurement(name, v) for name, v in self.measurements.items()})
+        measured = {name: _measurement(name, value) for name, value in self.measurements.items()}
+        freeze(self, "measurements", _ReadOnly(measured))
+        freeze(self, "suggestion", _frozen(self.suggestion))
         for name in ("started", "finished"):
             time = getattr(self, name)
             if time is not None and time.tzinfo is None:

@@ -1,8 +1,10 @@
 """Laws of trials: equal by value, exact as records, an append-only log; and what may be a measurement."""
 
+import copy
 import dataclasses
 import json
 import math
+import pickle
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import boatppl as boat
 from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="$"), min_size=1, max_size=6)
@@ -152,6 +155,44 @@ def test_a_trial_owns_its_values():
         trial.state = State.COMPLETE
     with pytest.raises(TypeError, match="unhashable"):
         hash(trial)
+
+
+CHANGES = [
+    lambda known: known.__setitem__("y", 9.0),
+    lambda known: known.__delitem__("y"),
+    lambda known: known.update(y=9.0),
+    lambda known: known.setdefault("new", 9.0),
+    lambda known: known.pop("y"),
+    lambda known: known.popitem(),
+    lambda known: known.clear(),
+    lambda known: known.__ior__({"y": 9.0}),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_measured_and_suggested_cannot_be_changed(change):
+    study = boat.Study(boat.Space(x=boat.Float(0, 1)), minimize="y", random_seed=1)
+    told = study.tell(study.ask(), 2.0)
+    with pytest.raises(TypeError, match="never changes; change a copy"):
+        change(told.measurements)
+    assert study.log.trials[0].measurements == {"y": 2.0}
+    given = {"y": {"y": 1.0}}
+    trial = Trial(0, {"x": 1}, suggestion=given)
+    for known in (trial.suggestion, trial.suggestion["y"]):
+        with pytest.raises(TypeError, match="never changes; change a copy"):
+            change(known)
+    given["y"]["y"] = 2.0
+    assert trial.suggestion == {"y": {"y": 1.0}}
+
+
+@given(TRIALS)
+def test_copies_of_a_trial_are_equal_and_read_only_too(trial):
+    for twin in (pickle.loads(pickle.dumps(trial)), copy.deepcopy(trial), dataclasses.replace(trial)):
+        assert twin == trial
+        with pytest.raises(TypeError, match="never changes"):
+            twin.measurements["y"] = 1.0
+    mine = dict(trial.measurements) | {"y": 1.0}
+    assert mine.pop("y") == 1.0
 
 
 def test_finishing_keeps_what_was_known_before():
