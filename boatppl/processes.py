@@ -133,5 +133,6 @@ def too_long(limit: float | None) -> str:
 
 def check_seconds(timeout: float | None) -> None:
     """Raise ValueError for a time limit that is no positive number of seconds."""
-    if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < float("inf")):
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and 0 < timeout < float("inf")):
         raise ValueError(f"A timeout is a positive number of seconds; got {timeout!r}.")

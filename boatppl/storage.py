@@ -482,7 +482,7 @@ class Storage:
         if os.getpid() != self._process:
             raise StorageError(
                 f"{self._where} was opened by another process ({self._process}) and SQLite's files do not "
-                "survive a fork. Call open_storage again in this process."
+                "survive a fork. Open the study, or the storage, again in this process."
             )
         if not self._close.alive:
             raise StorageError(f"{self._where} is closed. Open it again with open_storage.")

@@ -212,6 +212,8 @@ def workers_of(
 
 def _capacity(client: Any, resources: Mapping[str, float]) -> int:
     """How many trials a Dask cluster runs at a time: its threads, or as often as its resources suffice."""
+    if client.status != "running":
+        raise ModelError(f"{client!r} is {client.status}; executor= is a Dask client that is connected.")
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if not resources:
         return max(1, sum(worker["nthreads"] for worker in workers))

@@ -65,3 +65,10 @@ def test_a_machine_that_is_a_resource_runs_one_trial_at_a_time(client, tmp_path)
     assert list(result.trials["state"]) == ["complete"] * 6
     with pytest.raises(boat.ModelError, match=r"no worker of .* has the resources \{'gpu': 1\}"):
         boat.optimize(run, SPACE, n_trials=2, executor=client, resources={"gpu": 1}, **QUIET)
+
+
+def test_a_client_that_was_closed_is_said_to_be(client):
+    with distributed.Client(client.scheduler.address) as other:
+        pass
+    with pytest.raises(boat.ModelError, match="is closed; executor= is a Dask client that is connected"):
+        boat.optimize(lambda configuration: 1.0, SPACE, n_trials=2, executor=other, **QUIET)

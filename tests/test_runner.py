@@ -210,7 +210,7 @@ def test_two_threads_may_run_trials_at_once():
     }
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "5"])
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "5", True])
 def test_a_time_limit_is_a_positive_number(timeout):
     with pytest.raises(ValueError, match="positive number of seconds"):
         run_callable(lambda _: 1, {}, timeout=timeout)
