@@ -284,9 +284,7 @@ def _last_json_object(program: str, text: str, errors: bytes) -> dict[str, Any]:
     decoder, found, position, work = json.JSONDecoder(), None, 0, 0
     while start := OBJECT_START.search(text, position):
         position = start.start()
-        if (
-            position > JSON_DROPPED
-        ):  # an error counts the lines before it: of the whole text, that is quadratic
+        if position > JSON_DROPPED:  # an error counts the lines before it: of the whole text, quadratic
             text, position = text[position:], 0
         try:
             found, position = decoder.raw_decode(text, position)

@@ -203,9 +203,8 @@ def sample(
     them.
 
     If the chains do not agree the block is sampled once more, with three times the warm-up and shorter
-    steps. If the sampler fails or is not
-    ready in time, draws of a normal distribution around the mode take its place. The verdict says so in
-    either case.
+    steps. If the sampler fails or is not ready in time, draws of a normal distribution around the mode take
+    its place. The verdict says so in either case.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from boatppl.graph import DAG, NodeGraph
 from boatppl.infer import BlockPosterior
 from boatppl.priors import draw_prior
 from boatppl.rows import Rows, arrive, assemble, every_row, scatter
-from boatppl.table import Table, input_transform, measured, residual_features, tables
+from boatppl.table import Table, input_transform, measured, residual_features, shape_of, tables
 from boatppl.transform import Transform
 from boatppl.wiring import Key
 
@@ -135,9 +135,8 @@ class Posterior:
         one input is read from a table."""
         nodes = dict(self.nodes)
         for name, draws in nodes.items():
-            residual, over = draws.residual, draws.graph.node.over
-            elements = np.prod([self.model.sizes[dim] for dim in over])
-            if residual is not None and residual.Z.shape[2] == 1 and elements >= TABULATED:
+            residual, rows = draws.residual, np.prod(shape_of(self.model, name))
+            if residual is not None and residual.Z.shape[2] == 1 and rows >= TABULATED:
                 nodes[name] = replace(draws, tabulated=Tabulated.of(residual))
         return replace(self, nodes=nodes)
 

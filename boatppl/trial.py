@@ -73,7 +73,7 @@ def _frozen(value: Any) -> Any:
     """Copy a suggestion so that no dict or array in it can be changed."""
     if isinstance(value, Mapping):
         return _ReadOnly({key: _frozen(item) for key, item in value.items()})
-    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+    if type(value) in (list, tuple):
         return type(value)(map(_frozen, value))
     return _own(value) if isinstance(value, np.ndarray) else value
 
