@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
-import selectors
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from boatppl.processes import check_seconds, end_tree, how_it_ended, new_mark, too_long
+from boatppl.streams import LOGGED_BYTES, Stream, listen
 from boatppl.trial import Aborted
 from boatppl.words import listed, nearest
 
 __all__ = ["Command", "CommandError", "TimedOut"]
 
 LAUNCH = Path(__file__).with_name("launch.py")
-STDERR_BYTES = 20_000
-LOGGED_BYTES = 20_000  # of stdout that are kept as the log of a trial
 JSON_CHARACTERS = 1_000_000  # of the end of stdout in which measurements are looked for
 JSON_WORK = 20 * JSON_CHARACTERS  # how many may be read in vain: a million open braces must not cost an hour
 JSON_DROPPED = 1_000  # how many that are done with are kept before they are cut off
@@ -118,8 +116,7 @@ class Command:
     def placeholders(self) -> tuple[str, ...]:
         """The names in braces, in order of appearance."""
         texts = [*map(str, self.argv), *(self.env or {}).values()]
-        found = (match["name"] for text in texts for match in PLACEHOLDER.finditer(text))
-        return tuple(dict.fromkeys(name for name in found if name))
+        return tuple(dict.fromkeys(name for text in texts for name in _names(text)))
 
     def check_placeholders(self, names: Iterable[str]) -> None:
         """Raise ValueError for a placeholder that is none of ``names``."""
@@ -156,57 +153,67 @@ class Command:
         Raises
         ------
         Aborted
-            When it exits with code 75 (``EX_TEMPFAIL``, "try again later"), or another thread sets ``stop``.
+            When it exits with code 75 (``EX_TEMPFAIL``, "try again later"), or another thread sets ``stop``;
+            when it cannot be started (it is not there, the machine has no memory left), which is no fault of
+            the configuration unless a placeholder names the program.
         TimedOut
             When the time limit passed; everything it started has been ended.
         CommandError
-            When it cannot be started, exits with another code than 0 or a signal, or says no measurements.
+            When it exits with another code than 0 or a signal, or says no measurements; when it cannot be
+            started with such arguments.
         """
         limits = [limit for limit in (timeout, self.timeout) if limit is not None]
         limit = min(limits, default=None)
-        argv = self.arguments(configuration)
-        mark = new_mark()
+        argv, mark = self.arguments(configuration), new_mark()
         variables = {name: _fill(text, configuration) for name, text in (self.env or {}).items()}
-        environment = {**os.environ, **variables, mark: "1"}
-        locale = environment.get("LC_CTYPE", "")
-        launch = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(LAUNCH),
-            str(self.memory or 0),
-            str(os.getpid()),
-            locale,
-            *argv,
-        ]
+        not_begun, pipe = os.pipe()
         try:
-            process = subprocess.Popen(
-                launch,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-                cwd=self.cwd,
-                start_new_session=True,
-            )
+            process = self._start(argv, {**os.environ, **variables, mark: "1"}, pipe)
         except (OSError, ValueError) as error:  # no such folder, a zero byte in an argument
-            raise CommandError(f"{argv[0]} could not be started: {error}.") from error
-        with process:
+            os.close(not_begun)
+            raise self._not_started(error, f"{argv[0]!r} could not be started: {error}.") from error
+        finally:
+            os.close(pipe)
+        output, errors = Stream(_number(process.stdout), self.max_output), Stream(_number(process.stderr))
+        failure = Stream(not_begun)
+        with process, os.fdopen(not_begun):
             try:
-                output, errors, in_time = _collect(process, limit, self.max_output, stop)
+                in_time = listen([output, errors, failure], _ended(process), limit=limit, stop=stop)
             finally:
-                end_tree(process.pid, mark, lambda: process.poll() is not None)
+                end_tree(process.pid, mark, _ended(process))
+        if failure.heard:
+            number, _, why = failure.text.partition(" ")
+            raise self._not_started(OSError(int(number), ""), why)
         if heard is not None:
             heard(_said(output, errors))
         if not in_time:
-            raise TimedOut(f"{too_long(limit)}{_tail('stderr', errors)}", limit)
+            raise TimedOut(f"{too_long(limit)}{_tail('stderr', errors.text)}", limit)
         if process.returncode == os.EX_TEMPFAIL:
-            raise Aborted(f"{argv[0]} says to try again later.{_tail('stderr', errors)}")
+            raise Aborted(f"{argv[0]} says to try again later.{_tail('stderr', errors.text)}")
         if process.returncode:
-            said = _tail("stderr", errors) or _tail("stdout", output)
+            said = _tail("stderr", errors.text) or _tail("stdout", output.text)
             raise CommandError(f"{argv[0]} failed with {how_it_ended(process.returncode)}.{said}")
-        text = output.decode(errors="replace")
-        return _last_json_object(argv[0], text, errors) if self.parse is None else self.parse(text)
+        return self.parse(output.text) if self.parse else _last_json_object(argv[0], output.text, errors.text)
+
+    def _start(self, argv: list[str], environment: dict[str, str], pipe: int) -> subprocess.Popen[bytes]:
+        """Start the program in a session of its own; why it did not become the program comes on the pipe."""
+        limits = [str(self.memory or 0), str(os.getpid()), str(pipe), environment.get("LC_CTYPE", "")]
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(LAUNCH), *limits, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=self.cwd,
+            start_new_session=True,
+            pass_fds=[pipe],
+        )
+
+    def _not_started(self, error: Exception, why: str) -> CommandError | Aborted:
+        """A program that is not there is no fault of the configuration, unless that names the program; an
+        argument that no program takes is."""
+        named = isinstance(error, OSError) and error.errno != errno.E2BIG
+        return Aborted(why) if named and not _names(str(self.argv[0])) else CommandError(why)
 
 
 def check_bytes(option: str, value: object) -> None:
@@ -215,10 +222,17 @@ def check_bytes(option: str, value: object) -> None:
         raise ValueError(f"{option} is a positive number of bytes; got {value!r}.")
 
 
-def check_stop(stop: threading.Event | None) -> None:
-    """Raise Aborted where another thread has asked for the end."""
-    if stop is not None and stop.is_set():
-        raise Aborted("the session was interrupted")
+def _ended(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
+    return lambda: process.poll() is not None
+
+
+def _number(pipe: IO[bytes] | None) -> int:
+    return -1 if pipe is None else pipe.fileno()
+
+
+def _names(text: str) -> list[str]:
+    """The names of parameters in the braces of one argument."""
+    return [match["name"] for match in PLACEHOLDER.finditer(text) if match["name"]]
 
 
 def _fill(template: str, configuration: Mapping[str, Any]) -> str:
@@ -241,44 +255,13 @@ def _written(value: Any, specification: str | None) -> str:
     return format(value, specification) if specification else str(value)
 
 
-def _collect(
-    process: subprocess.Popen[bytes], limit: float | None, max_output: int, stop: threading.Event | None
-) -> tuple[bytes, bytes, bool]:
-    """Read stdout and stderr, the last bytes of each; and say whether the program ended in time."""
-    deadline = float("inf") if limit is None else time.monotonic() + limit
-    output, errors = bytearray(), bytearray()
-    with selectors.DefaultSelector() as selector:
-        for stream, kept in (
-            (process.stdout, (output, max_output)),
-            (process.stderr, (errors, STDERR_BYTES)),
-        ):
-            if stream is not None:
-                selector.register(stream, selectors.EVENT_READ, kept)
-        while True:
-            check_stop(stop)
-            # Asked before the last look: then what is there is all there is.
-            over = process.poll() is not None
-            wait = 0.0 if over else max(0.0, min(0.2, deadline - time.monotonic()))
-            ready = selector.select(wait if selector.get_map() else min(wait, 0.01))
-            for key, _ in ready:
-                buffer, most = key.data
-                if chunk := os.read(key.fd, 1 << 16):
-                    buffer += chunk
-                    del buffer[: max(0, len(buffer) - most)]
-                else:
-                    selector.unregister(key.fileobj)
-            # Over and silent: what it left running may hold the streams open for ever.
-            if (over and not ready) or time.monotonic() >= deadline:
-                return bytes(output), bytes(errors), over
-
-
-def _said(output: bytes, errors: bytes) -> str:
+def _said(output: Stream, errors: Stream) -> str:
     """The end of both streams, for the log of the trial."""
-    last, first = output[-LOGGED_BYTES:].decode(errors="replace"), errors.decode(errors="replace")
-    return last + (f"\n--- stderr ---\n{first}" if first.strip() else "")
+    last = output.heard[-LOGGED_BYTES:].decode(errors="replace")
+    return last + (f"\n--- stderr ---\n{errors.text}" if errors.text.strip() else "")
 
 
-def _last_json_object(program: str, text: str, errors: bytes) -> dict[str, Any]:
+def _last_json_object(program: str, text: str, errors: str) -> dict[str, Any]:
     """The last outermost JSON object in the text; words around it are skipped."""
     text = text[-JSON_CHARACTERS:]
     decoder, found, position, work = json.JSONDecoder(), None, 0, 0
@@ -299,12 +282,12 @@ def _last_json_object(program: str, text: str, errors: bytes) -> dict[str, Any]:
         raise CommandError(
             f"{program} printed no JSON object to take measurements from. Print one such as "
             f'{{"p99": 12.5}}, or give Command(parse=...).'
-            f"{_tail('stdout', text.encode())}{_tail('stderr', errors)}"
+            f"{_tail('stdout', text)}{_tail('stderr', errors)}"
         )
     return found
 
 
-def _tail(stream: str, content: bytes) -> str:
+def _tail(stream: str, text: str) -> str:
     """The end of what a program said, for an error's sentence."""
-    lines = content.decode(errors="replace").strip().splitlines()[-8:]
+    lines = text.strip().splitlines()[-8:]
     return f" The end of its {stream}: " + "\n".join(lines)[-800:] if lines else ""

@@ -1,8 +1,8 @@
 """The first lines of a measured program's process: limits are set, then the program takes the process over.
 
-Run as a script by :mod:`boatppl.runner`, never imported: ``python launch.py MEMORY PARENT LC_CTYPE program
-...``. A process of its own is the one place where limits can be set without running Python between fork and
-exec in a program with threads.
+Run as a script by :mod:`boatppl.command`, never imported: ``python launch.py MEMORY PARENT PIPE LC_CTYPE
+program ...``. A process of its own is the one place where limits can be set without running Python between
+fork and exec in a program with threads.
 """
 
 import ctypes
@@ -15,8 +15,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Set the limits and become the program; exit code 127 where it cannot be started."""
-    memory, parent, locale, *argv = sys.argv[1:]
+    """Set the limits and become the program; where it cannot be started, write the number of the error and a
+    sentence to the pipe, which the program does not inherit."""
+    memory, parent, pipe, locale, *argv = sys.argv[1:]
     if sys.platform == "linux":
         # The program ends with the tuner: a killed tuner leaves no server behind to disturb the next one's
         # runs.
@@ -30,10 +31,12 @@ def main() -> None:
         os.environ.pop("LC_CTYPE", None)
     if int(memory):
         resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+    os.set_inheritable(int(pipe), False)
     try:
         os.execvp(argv[0], argv)
     except (OSError, ValueError) as error:
-        os.write(2, f"{argv[0]!r} cannot be started: {error}\n".encode())
+        number = getattr(error, "errno", None) or 0
+        os.write(int(pipe), f"{number} {argv[0]!r} cannot be started: {error}.".encode(errors="replace"))
         os._exit(127)
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import resource
-import select
 import signal
 import sys
 import threading
@@ -23,14 +22,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from boatppl.command import Command, CommandError, TimedOut, check_bytes, check_stop
+from boatppl.command import Command, CommandError, TimedOut, check_bytes
 from boatppl.processes import check_seconds, end_tree, how_it_ended, name_of, new_mark, too_long
+from boatppl.streams import Stream, listen
 from boatppl.text import message
 from boatppl.trial import Aborted, State, from_json, to_json
 
 __all__ = ["Outcome", "Record", "of_record", "record_of", "run_callable"]
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+LENGTH = 8  # bytes in front of a message, which say how long it is
 TRACEBACK = 100_000  # characters that are kept: the last ones
 INTERRUPTED = "interrupted"  # the state of a child's record that Ctrl-C ended
 _FORKING = threading.Lock()  # libraries that guard a fork refuse two at the same moment
@@ -55,7 +56,7 @@ class Outcome:
     traceback: str | None = None
     host: str | None = None  # the machine it ran on, where that may be another one
     deaths: int = 0  # workers that ended under it
-    output: str | None = None  # the end of what a program said
+    output: str | None = None  # the end of what it said, where it ran in a process of its own
     timeout: float | None = None  # seconds: the limit that ended it
 
 
@@ -110,10 +111,10 @@ def run_callable(
     check_bytes("memory=", memory)
     start = time.monotonic()
     configuration = dict(configuration)
-    said: list[str] = []
     if isinstance(run, Command):
-        program = partial(run.run, timeout=timeout, stop=stop, heard=said.append)
-        outcome = _call(program, configuration)
+        said: list[str] = []
+        outcome = _call(partial(run.run, timeout=timeout, stop=stop, heard=said.append), configuration)
+        outcome = replace(outcome, output="".join(said))
     elif timeout is not None or isolate or memory is not None:
         try:
             outcome = _call_in_child(run, configuration, timeout, memory, stop)
@@ -121,12 +122,12 @@ def run_callable(
             outcome = Outcome(State.ABORTED, reason=str(error))
     else:
         outcome = _call(run, configuration)
-    output = said[0] if said and said[0].strip() else None
+    output = outcome.output if outcome.output and outcome.output.strip() else None
     return replace(outcome, seconds=time.monotonic() - start, output=output)
 
 
-def _call(run: Run, configuration: dict[str, Any]) -> Outcome:
-    """Call in this process."""
+def _call(run: Run, configuration: dict[str, Any], *, at_keyboard: bool = True) -> Outcome:
+    """Call in this process. Where nobody is ``at_keyboard``, a KeyboardInterrupt is the run's own."""
     try:
         return Outcome(State.COMPLETE, run(configuration))
     except Aborted as error:
@@ -135,9 +136,9 @@ def _call(run: Run, configuration: dict[str, Any]) -> Outcome:
         return Outcome(State.TIMED_OUT, reason=str(error), timeout=error.seconds)
     except CommandError as error:
         return Outcome(State.FAILED, reason=message(error))
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # pytest's failures and a thread's end are no Exceptions
+        if at_keyboard and isinstance(error, KeyboardInterrupt):
+            raise
         name = "it called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
         traced = traceback.format_exc()[-TRACEBACK:]
         return Outcome(State.FAILED, reason=f"{name}: {message(error)}", traceback=traced)
@@ -161,13 +162,13 @@ def _call_in_child(
         )
     _flush()  # else both processes would write what is buffered
     mark, parent = new_mark(), os.getpid()
-    read, write = os.pipe()
+    result, says = os.pipe(), os.pipe()
     with _FORKING:
         child = os.fork()
     if child == 0:
-        os.close(read)
-        _be_the_child(run, configuration, write, mark, parent, memory)
-    os.close(write)
+        _be_the_child(run, configuration, (result[1], says[1]), mark, parent, memory)
+    for pipe in (result, says):
+        os.close(pipe[1])
     status: list[int] = []
 
     def ended() -> bool:
@@ -176,25 +177,44 @@ def _call_in_child(
             status.extend([code] if pid else [])
         return bool(status)
 
+    record, output = Stream(result[0], None), Stream(says[0])
     try:
-        message, in_time = _read_message(read, ended, timeout, stop)
+        in_time = listen(
+            [record, output], ended, limit=timeout, stop=stop, enough=lambda: _whole(record.heard)
+        )
+        listen([output], lambda: True)  # what it said before the result
     finally:
-        os.close(read)
+        for pipe in (result, says):
+            os.close(pipe[0])
         end_tree(child, mark, ended)
         while not ended():
             time.sleep(0.001)
     if not in_time:
-        return Outcome(State.TIMED_OUT, reason=too_long(timeout), timeout=timeout)
-    if message is None:
+        outcome = Outcome(State.TIMED_OUT, reason=too_long(timeout), timeout=timeout)
+    elif not _whole(record.heard):
         how = how_it_ended(os.waitstatus_to_exitcode(status[0]))
-        return Outcome(State.FAILED, reason=f"its process ended without a result: {how}")
-    return replace(of_record(json.loads(message)), host=None)  # it is this machine
+        outcome = Outcome(State.FAILED, reason=f"its process ended without a result: {how}")
+    else:
+        outcome = of_record(json.loads(record.heard[LENGTH:]))
+    return replace(outcome, host=None, output=output.text)  # it is this machine
+
+
+def _whole(heard: bytearray) -> bool:
+    """Whether a message is whole: its length in front says so, and not the pipe's end, since what the run
+    left behind may hold the pipe open."""
+    return len(heard) >= LENGTH and len(heard) >= LENGTH + int.from_bytes(heard[:LENGTH])
 
 
 def _be_the_child(
-    run: Run, configuration: dict[str, Any], pipe: int, mark: str, parent: int, memory: int | None
+    run: Run,
+    configuration: dict[str, Any],
+    pipes: tuple[int, int],
+    mark: str,
+    parent: int,
+    memory: int | None,
 ) -> None:
-    """Call, write the outcome to the pipe, and leave without running any of the parent's exit handlers."""
+    """Call, write the outcome to the first pipe and all that is said to the second, and leave without running
+    any of the parent's exit handlers."""
     code = 1
     try:
         os.setsid()  # Ctrl-C in the terminal reaches the parent, which ends this whole session
@@ -206,16 +226,29 @@ def _be_the_child(
                 return
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        _speak_into(pipes[1])
         if memory is not None:
             most = _address_space() + memory
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        message = json.dumps(record_of(lambda: _call(run, configuration))).encode()
+        outcome = record_of(lambda: _call(run, configuration, at_keyboard=False))
+        message = json.dumps(outcome).encode()
         _flush()
-        with os.fdopen(pipe, "wb") as file:
-            file.write(len(message).to_bytes(8) + message)
+        with os.fdopen(pipes[0], "wb") as file:
+            file.write(len(message).to_bytes(LENGTH) + message)
         code = 0
     finally:
         os._exit(code)
+
+
+def _speak_into(pipe: int) -> None:
+    """Let a pipe be this process's stdout and stderr, and nothing its stdin: nobody answers there."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0, closefd=False)
+    # Python's own, too: those of a notebook or a test are no files.
+    for number, stream in ((1, "stdout"), (2, "stderr")):
+        os.dup2(pipe, number)
+        file = os.fdopen(number, "w", buffering=1, errors="backslashreplace", closefd=False)
+        setattr(sys, stream, file)
 
 
 def record_of(call: Callable[[], Outcome]) -> Record:
@@ -250,32 +283,6 @@ def _address_space() -> int:
     except OSError:
         return 0
     return pages * resource.getpagesize()
-
-
-def _read_message(
-    pipe: int, ended: Callable[[], bool], timeout: float | None, stop: threading.Event | None
-) -> tuple[bytes | None, bool]:
-    """Read one message, its length in front; and whether it, or the process's end, came in time.
-
-    The length, and not the pipe's end, says that it is whole: what the run left behind may hold the pipe
-    open.
-    """
-    deadline = float("inf") if timeout is None else time.monotonic() + timeout
-    received, is_open = bytearray(), True
-    while True:
-        check_stop(stop)
-        over = ended()  # asked before the last look into the pipe: then what is there is all there is
-        wait = 0.0 if over else max(0.0, min(0.2, deadline - time.monotonic()))
-        ready, _, _ = select.select([pipe] if is_open else [], [], [], wait if is_open else min(wait, 0.01))
-        chunk = os.read(pipe, 1 << 16) if ready else b""
-        received += chunk
-        if len(received) >= 8 and len(received) >= 8 + int.from_bytes(received[:8]):
-            return bytes(received[8:]), True
-        if over and not chunk:
-            return None, True
-        if time.monotonic() >= deadline:
-            return None, False
-        is_open = is_open and not (ready and not chunk)
 
 
 def _flush() -> None:

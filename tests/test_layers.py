@@ -15,8 +15,8 @@ FLOORS = (
     "transfer",
     "acquisition search suggest incumbent feasible hedge rivals explain evidence policy fingerprint regret "
     "recommend stopping retry limits",
-    "validate diagnose storage processes launch command runner log study progress result workers session "
-    "optimize",
+    "validate diagnose storage processes streams launch command runner log study progress result workers "
+    "session optimize",
     "check plots integrations",
     "__init__ __main__",  # the doors, which may open onto every floor
 )

@@ -101,8 +101,11 @@ class TestCallables:
         def run(configuration):
             raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt):
-            run_callable(run, {}, isolate=isolate)
+        if isolate:  # Ctrl-C at the keyboard does not get there: it is the run's own
+            assert run_callable(run, {}, isolate=True).reason == "KeyboardInterrupt: "
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                run_callable(run, {})
 
     def test_the_time_is_taken(self, isolate):
         assert 0.1 <= run_callable(lambda _: time.sleep(0.1), {}, isolate=isolate).seconds < 5
@@ -137,6 +140,60 @@ def test_an_isolated_run_changes_nothing_here():
     seen: list[int] = []
     assert run_callable(lambda _: seen.append(1) or len(seen), {}, isolate=True).measurements == 1
     assert seen == []
+
+
+def test_what_a_child_says_is_kept_and_not_shown(capfd):
+    def run(configuration):
+        print("heap", configuration["heap"])
+        os.write(2, b"from a library \xff\n")
+        subprocess.run(["echo", "from a program"], check=True)
+        print("at the end", file=sys.stderr)
+        return 1.0
+
+    outcome = run_callable(run, {"heap": 64}, isolate=True)
+    assert (outcome.measurements, outcome.reason) == (1.0, None)
+    assert outcome.output == "heap 64\nfrom a library \ufffd\nfrom a program\nat the end\n"
+    assert capfd.readouterr() == ("", "")
+    assert run_callable(lambda _: print(" ") or 1.0, {}, isolate=True).output is None
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (lambda: 1.0, State.COMPLETE),
+        (lambda: 1 / 0, State.FAILED),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), State.FAILED),
+        (lambda: time.sleep(600), State.TIMED_OUT),
+    ],
+)
+def test_the_end_of_a_flood_of_words_is_kept_however_it_ends(end, state):
+    def run(configuration):
+        for _ in range(3000):
+            print("x" * 999)
+        print("the end", flush=True)
+        return end()
+
+    outcome = run_callable(run, {}, timeout=1.0 if state is State.TIMED_OUT else 60.0)
+    assert outcome.state is state
+    assert outcome.output.endswith("x\nthe end\n")
+    assert len(outcome.output) == 20_000
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_what_was_left_running_and_says_yes_for_ever_does_not_hold_a_run(isolate):
+    start = time.monotonic()
+    if isolate:
+        assert (
+            run_callable(lambda _: subprocess.Popen(["yes"]).poll() or 1.0, {}, isolate=True).measurements
+            == 1
+        )
+    else:
+        run_callable(Command(["sh", "-c", "yes & exit 0"], parse=lambda _: 1.0), {})
+    assert time.monotonic() - start < 10
+
+
+def test_nobody_answers_a_question_of_a_child():
+    assert "EOF when reading a line" in run_callable(lambda _: input("heap? "), {}, timeout=60).reason
 
 
 @needs_proc
@@ -386,13 +443,23 @@ def test_another_exit_code_fails_with_the_end_of_stderr():
         program("import os; os.kill(os.getpid(), 9)")({})
 
 
-def test_a_program_that_is_not_there():
-    with pytest.raises(CommandError, match=r"'/no/such/program' cannot be started: .*No such file"):
-        Command(["/no/such/program"])({})
-    with pytest.raises(CommandError, match=r"true could not be started: .*nowhere"):
+def test_a_program_that_is_not_there_is_no_fault_of_the_configuration(tmp_path):
+    (tmp_path / "plain").write_text("no program")
+    for argv, why in (["/no/such/program"], "No such file"), ([tmp_path / "plain"], "Permission denied"):
+        with pytest.raises(Aborted, match=rf"'{argv[0]}' cannot be started: .*{why}"):
+            Command(argv)({})
+    with pytest.raises(Aborted, match=r"'true' could not be started: .*nowhere"):
         Command(["true"], cwd="/nowhere")({})
+
+
+def test_a_configuration_with_which_no_program_starts_is_at_fault():
+    with pytest.raises(CommandError, match=r"'/no/such/jdk' cannot be started: .*No such file"):
+        Command(["/no/such/{vm}"])({"vm": "jdk"})
     with pytest.raises(CommandError, match=r"could not be started: .*null byte"):
         Command(["echo", "{x}"])({"x": "a\0b"})
+    with pytest.raises(CommandError, match=r"could not be started: .*too long"):
+        Command(["echo", "{x}"])({"x": "a" * 10_000_000})
+    assert run_callable(Command(["sh", "-c", "no-such-program"]), {}).state is State.FAILED
 
 
 def test_output_is_capped_and_never_blocks():
