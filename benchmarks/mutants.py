@@ -36,13 +36,14 @@ from boatppl.processes import end_tree, new_mark
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "mutants.csv"
 COMPILES = "tests/test_storage.py::test_the_command_line_writes_the_posterior_of_a_model"  # for a minute
+STORAGE = [
+    "tests/test_storage.py",
+    "boatppl/storage/storage.py",
+    "tests/test_log.py",
+    f"--deselect={COMPILES}",
+]
 TESTS = {  # the quick ones first: the first failure ends a mutant
-    "storage.py": [
-        "tests/test_storage.py",
-        "boatppl/storage.py",
-        "tests/test_log.py",
-        f"--deselect={COMPILES}",
-    ],
+    **{f"storage/{room}.py": STORAGE for room in ("storage", "file", "rows", "schema")},
     "trial.py": ["tests/test_trial.py", "boatppl/trial.py", "tests/test_log.py"],
     "retry.py": ["tests/test_log.py", "tests/test_states.py"],
     "log.py": ["tests/test_log.py", "tests/test_states.py"],

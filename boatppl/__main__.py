@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not asked.file.exists():
             raise StorageError(f"{asked.file} does not exist. Name the file that storage= named.")
-        with open_storage(asked.file) as storage:
+        with open_storage(asked.file, read_only=True) as storage:
             for record in _records(storage, asked):
                 if asked.command in TREES:
                     print(write_tree(storage, record, asked))

@@ -38,7 +38,7 @@ class Feasibility:
         self.inference = Inference(model, seed, in_time)
 
     def learn(self, succeeded: Sequence[Trial], failed: Sequence[Trial]) -> Score:
-        """Return ``CARE`` times the log probability of success ``(configuration,)``."""
+        """Return the log probability of success ``(configuration,)``."""
         rows = [replace(trial, measurements={SUCCESS: 1.0}) for trial in succeeded if trial.measurements]
         rows += [replace(trial, measurements={SUCCESS: -1.0}) for trial in failed]
         posterior = self.inference.lasting(measured(self.inference.model, rows))
@@ -51,7 +51,7 @@ class Feasibility:
             mean, variance = forward.objective()
             spread = np.sqrt(variance + CERTAIN)
             z = (transform.location + transform.spread * mean) / (transform.spread * spread)
-            return CARE * (np.asarray(logsumexp(log_ndtr(z), axis=0)) - np.log(len(z)))
+            return np.asarray(logsumexp(log_ndtr(z), axis=0)) - np.log(len(z))
 
         return log_probability
 

@@ -245,6 +245,8 @@ def sample(
         return replace(instead, verdict=replace(instead.verdict, in_time=in_time))
     best = min(found, key=lambda posterior: posterior.verdict.r_hat)
     verdict = replace(best.verdict, retried=number > 0 and in_time is None, in_time=in_time)
+    if not verdict.good:
+        logging.getLogger("boatppl").warning("%s: %s", density.block.name, verdict)
     return replace(best, chains=length, verdict=verdict)
 
 

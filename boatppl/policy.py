@@ -170,7 +170,9 @@ class Policy:
         if initial:
             del record["forecasts"]
         record |= self.limits.outlook(posteriors[rivals.first], known, found.unit, context)
-        record |= _stood_in(posteriors)
+        if (success := self._success(known)) is not None:
+            record["success"] = float(np.exp(success(found.unit[None])[0]))
+        record |= _sampled(posteriors)
         if found.repeated:
             record |= {"repeated": found.repeated, "among": found.among}
         return Choice(configuration, "suggested", record)
@@ -182,18 +184,24 @@ class Policy:
     def feasible(self, known: Evidence, context: Mapping[str, Any], care: float = 1.0) -> Score | None:
         """The log probability that a run succeeds (its weight is :data:`boatppl.feasible.CARE`) and that the
         limits are kept (its weight is ``care``); None where nothing speaks against any configuration."""
-        scores: list[tuple[float, Score]] = []
-        if known.failed or self._believed:
-            if self._feasibility is None:
-                success = generic_model(self.space, SUCCESS)
-                self._feasibility = Feasibility(success, self.seed, self.rivals.in_time)
-            scores.append((1.0, self._feasibility.learn(known.trials, known.failed)))
+        success = self._success(known)
+        scores: list[tuple[float, Score]] = [] if success is None else [(CARE, success)]
         if self.limits.limits:
             posterior = self.rivals.posterior(self.rivals.first, known.trials, known.objective)
             scores.append((care, self.limits.score(posterior, known, context)))
         if not scores:
             return None
         return lambda unit: np.sum([weight * score(unit) for weight, score in scores], axis=0)
+
+    def _success(self, known: Evidence) -> Score | None:
+        """The log probability that a run succeeds; None where every run did and nothing says that not all
+        will."""
+        if not known.failed and not self._believed:
+            return None
+        if self._feasibility is None:
+            success = generic_model(self.space, SUCCESS)
+            self._feasibility = Feasibility(success, self.seed, self.rivals.in_time)
+        return self._feasibility.learn(known.trials, known.failed)
 
     def safe(self, known: Evidence, context: Mapping[str, Any]) -> Score | None:
         """As :meth:`feasible`, for what is recommended rather than tried: limits count in full."""
@@ -223,15 +231,19 @@ class Policy:
             )
 
 
-def _stood_in(posteriors: Mapping[str, Posterior]) -> dict[str, Any]:
-    """Return for the log what stood in for NUTS or for the posterior of all runs; nothing where none did."""
-    found = [
-        f"{name}: {block.verdict.fallback}"
-        for name, posterior in posteriors.items()
-        for block in posterior.blocks
-        if block.verdict.fallback is not None
-    ]
-    return {"fallback": "; ".join(dict.fromkeys(found))} if found else {}
+def _sampled(posteriors: Mapping[str, Posterior]) -> dict[str, Any]:
+    """Return for the log what stood in for NUTS or for the posterior of all runs, and what the sampler did
+    that it should not; nothing where all went well."""
+    fallback, sampler = list[str](), list[str]()
+    for name, posterior in posteriors.items():
+        for block in posterior.blocks:
+            verdict = block.verdict
+            if verdict.fallback is not None:
+                fallback.append(f"{name}: {verdict.fallback}")
+            elif verdict.retried or not verdict.good:
+                sampler.append(f"{name}, {block.density.block.name}: {verdict}")
+    said = {"fallback": fallback, "sampler": sampler}
+    return {key: "; ".join(dict.fromkeys(found)) for key, found in said.items() if found}
 
 
 def _cut_off(trials: Trials) -> dict[str, int]:

@@ -20,6 +20,7 @@ from boatppl.stage import heard
 from boatppl.stopping import StopWhen
 from boatppl.storage import StorageError
 from boatppl.study import Study
+from boatppl.text import one_line
 from boatppl.trial import MeasurementError, State, Trial
 from boatppl.words import ModelError, expected_one_of, listed
 from boatppl.workers import Here, NoMoreWorkers, Pool
@@ -30,6 +31,7 @@ GivenContext = Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
 INTERRUPTED = "interrupted"
 ORPHANS = ("retry", "fail")
 RENEWED_EVERY = 60.0  # seconds: how often a living session says so
+ALIKE = 3  # trials that fail alike, the first ones, before that is said
 ABORTED_RUNNING = 3  # aborted trials of every worker in a row that end a session
 
 
@@ -167,9 +169,22 @@ class Session:
         trial, outcome = self.workers.next()
         told = self._tell(trial, outcome)
         self.aborted = [*self.aborted, told.reason] if told.state is State.ABORTED else []
+        self._doubt(told)
         self.progress.trial(told)
         for callback in self.callbacks:
             callback(self.study, told)
+
+    def _doubt(self, told: Trial) -> None:
+        """Say so where the first runs fail all alike: that is more often the run's fault than theirs."""
+        finished = [trial for trial in self.study.trials.finished if trial.state is not State.ABORTED]
+        if len(finished) == ALIKE and {(t.state, t.reason) for t in finished} == {
+            (State.FAILED, told.reason)
+        }:
+            logging.getLogger("boatppl").warning(
+                "the first %d trials failed for one and the same reason: %s. If it is the run that is wrong, "
+                "and not these configurations, end the session (Ctrl-C), mend it, and begin a new study.",
+                ALIKE, one_line(told.reason or "", 200),
+            )  # fmt: skip
 
     def _tell(self, trial: Trial, outcome: Outcome) -> Trial:
         why = outcome.reason or "no reason was given"

@@ -59,8 +59,8 @@ class _ReadOnly(dict[str, Any]):
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError(
-            "What a trial measured or was suggested for never changes; change a copy of it, such as "
-            "dict(trial.measurements), and tell another run as a trial of its own."
+            "What a trial is and measured never changes; change a copy of it, such as "
+            "dict(trial.configuration), and tell another run as a trial of its own."
         )
 
     __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _refuse
@@ -82,8 +82,8 @@ def _frozen(value: Any) -> Any:
 class Trial:
     """One configuration with its state and measurements.
 
-    Equal by value, arrays included (NaN in the same place is equal). Arrays are copied and made read-only,
-    and so are the dicts of measurements and suggestion: changing one raises TypeError; ``dict(...)`` copies.
+    Equal by value, arrays included (NaN in the same place is equal). Arrays and dicts are copied and made
+    read-only: changing one raises TypeError; ``dict(trial.configuration)`` is a copy to change.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class Trial:
         freeze(self, "marks", tuple(self.marks))
         freeze(self, "timeout", None if self.timeout is None else float(self.timeout))
         for name in ("configuration", "context"):
-            freeze(self, name, {key: _own(value) for key, value in getattr(self, name).items()})
+            freeze(self, name, _ReadOnly({key: _own(value) for key, value in getattr(self, name).items()}))
         measured = {name: _measurement(name, value) for name, value in self.measurements.items()}
         freeze(self, "measurements", _ReadOnly(measured))
         freeze(self, "suggestion", _frozen(self.suggestion))
@@ -229,7 +229,8 @@ class Trial:
     @property
     def why(self) -> str:
         """Why the configuration was chosen: the expected gain, its probability, whether the choice explores
-        or exploits, and how the doubt is split over the nodes (:func:`boatppl.why.reason`)."""
+        or exploits, how the doubt is split over the nodes, and how likely it is to succeed and to keep the
+        limits (:func:`boatppl.why.reason`)."""
         return reason(self.origin, self.suggestion)
 
     @property

@@ -12,13 +12,14 @@ REASONS = {
     "confirm": "measured again",
 }
 NEVER = 0.005  # a probability of less is said to be none
+SURE = 0.995  # a probability of more is not worth a word
 MOST_OF = 0.5  # of the doubt: a node that has less of it is not named in short
 NAMED = 0.05  # of the doubt: a node that has less of it is not named at all
 
 
 def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
     """Return why a configuration was chosen: the gain that was expected, how probable it was, whether the
-    choice explores or exploits, and over which nodes the doubt is split.
+    choice explores or exploits, over which nodes the doubt is split, and what may go wrong.
 
     It exploits where it is more likely than not to be better than the best run so far. It explores where it
     is not, and the gain is expected of what is not known: of the nodes that are named.
@@ -26,6 +27,8 @@ def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
     >>> known = {"expected_gain": 11.8, "probability": 0.31, "doubt": {"full_rate": 0.81, "pause": 0.19}}
     >>> reason("suggested", known)
     'exploring: expected gain 11.8, 31 % sure; the doubt is in full_rate 81 %, pause 19 %'
+    >>> reason("suggested", {**known, "success": 0.92, "limits": {"memory_mb <= 800": 0.97}})[-53:]
+    '; 92 % sure to succeed, 97 % sure of memory_mb <= 800'
     >>> reason("default", None)
     'the configuration in use today'
     """
@@ -40,6 +43,10 @@ def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
     if doubt:
         each = (f"{name} {100 * share:.0f} %" for name, share in doubt.items())
         text += f"; the doubt is in {', '.join(each)}"
+    odds = {"to succeed": known.get("success", 1.0)}
+    odds |= {f"of {limit}": kept for limit, kept in known.get("limits", {}).items()}
+    risks = [f"{100 * p:.0f} % sure {what}" for what, p in odds.items() if p < SURE]
+    text += f"; {', '.join(risks)}" if risks else ""
     by = known.get("proposed_by")
     return f"{text}; proposed by {by}" if by is not None and len(known.get("weights", {})) > 1 else text
 

@@ -9,7 +9,7 @@ import pytest
 
 import boatppl as boat
 from boatppl.fingerprint import changes, described, fingerprint
-from boatppl.storage import APPLICATION_ID
+from boatppl.storage.schema import APPLICATION_ID
 
 SPACE = boat.Space(x=boat.Float(0.5, 4, unit="MB", default=2.0), gc=boat.Categorical(["serial", "g1"]))
 FACTOR = 2.0

@@ -56,10 +56,10 @@ IMPORTS = {name: own_imports(ast.parse(path.read_text()), name) for name, path i
 
 
 def test_the_walk_sees_the_imports():
-    assert "boatppl.trial" in IMPORTS["boatppl.storage"]
-    assert own_imports(ast.parse("from . import trial"), "boatppl.storage") == {"boatppl.trial"}
-    assert own_imports(ast.parse("from .trial import Trial"), "boatppl.storage") == {"boatppl.trial"}
-    assert own_imports(ast.parse("import boatppl.trial as t, numpy"), "boatppl.storage") == {"boatppl.trial"}
+    assert "boatppl.trial" in IMPORTS["boatppl.storage.storage"]
+    assert own_imports(ast.parse("from . import trial"), "boatppl.table") == {"boatppl.trial"}
+    assert own_imports(ast.parse("from .trial import Trial"), "boatppl.table") == {"boatppl.trial"}
+    assert own_imports(ast.parse("import boatppl.trial as t, numpy"), "boatppl.table") == {"boatppl.trial"}
 
 
 def test_every_module_is_on_a_known_floor():

@@ -216,7 +216,7 @@ def test_a_mistake_is_told_with_its_remedy(mistake, tmp_path):
     with pytest.raises((ValueError, TypeError, boat.StorageError), match=what) as raised:
         make(tmp_path)
     raised.match(remedy)
-    assert type(raised.value).__module__ in ("builtins", "boatppl.words", "boatppl.storage")
+    assert type(raised.value).__module__ in ("builtins", "boatppl.words", "boatppl.storage.errors")
     assert str(raised.value).endswith((".", "?"))
 
 

@@ -20,7 +20,8 @@ from boatppl.processes import identity, is_gone
 from boatppl.progress import Silent
 from boatppl.retry import LOST
 from boatppl.session import Session, resolve_orphans
-from boatppl.storage import _row, open_storage
+from boatppl.storage import open_storage
+from boatppl.storage.rows import row_of
 from boatppl.workers import Here, Job
 
 SPACE = boat.Space(x=boat.Float(0, 1, default=0.9), y=boat.Integer(1, 8, default=8))
@@ -470,7 +471,7 @@ def pretend_ended(storage, number, *, host=None, ago=0.0):
     trial = replace(trial, started=trial.started - timedelta(seconds=ago))
     with storage._transaction("write") as connection:
         connection.execute("DELETE FROM trials WHERE number = ?", (number,))
-        values = _row("study", replace(trial, host=host))
+        values = row_of("study", replace(trial, host=host))
         connection.execute(f"INSERT INTO trials VALUES ({', '.join('?' * len(values))})", values)
 
 

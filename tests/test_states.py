@@ -13,7 +13,7 @@ import boatppl as boat
 from boatppl.evidence import APART
 from boatppl.processes import identity
 from boatppl.session import resolve_orphans
-from boatppl.storage import _row
+from boatppl.storage.rows import row_of
 
 SPACE = boat.Space(x=boat.Integer(0, 40, default=40), y=boat.Integer(0, 40, default=0))
 FINAL = (boat.State.FAILED, boat.State.TIMED_OUT, boat.State.ABORTED)
@@ -98,7 +98,7 @@ class Life(RuleBasedStateMachine):
         gone = replace(trial, host=f"{machine} {place.partition('.')[0]}.1")
         with self.study.storage._transaction("write") as connection:
             connection.execute("DELETE FROM trials WHERE number = ?", (trial.number,))
-            values = _row("study", gone)
+            values = row_of("study", gone)
             connection.execute(f"INSERT INTO trials VALUES ({', '.join('?' * len(values))})", values)
         self.resume()
         found = resolve_orphans(self.study, policy)

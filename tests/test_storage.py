@@ -32,14 +32,8 @@ from hypothesis import given
 import boatppl as boat
 from boatppl.__main__ import main
 from boatppl.mounts import file_system
-from boatppl.storage import (
-    APPLICATION_ID,
-    SCHEMA_VERSION,
-    Storage,
-    StorageError,
-    Taken,
-    open_storage,
-)
+from boatppl.storage import Storage, StorageError, Taken, open_storage
+from boatppl.storage.schema import APPLICATION_ID, SCHEMA_VERSION
 from boatppl.trial import State, Trial, Trials
 from tests.test_trial import TRIALS
 
@@ -695,7 +689,7 @@ def test_a_relative_path_stays_where_it_was(path, monkeypatch):
 
 
 def test_a_held_file_is_waited_for(path, monkeypatch):
-    monkeypatch.setattr("boatppl.storage.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("boatppl.storage.file.BUSY_SECONDS", 0.1)
     filled(path)
     with open_storage(path) as storage, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -784,6 +778,39 @@ def test_what_a_program_said_is_kept_with_its_trial(path, capsys):
     assert "the output of trial 1 of study 's' is damaged" in capsys.readouterr().err
 
 
+def test_a_file_that_sqlite_cannot_open_is_read_all_the_same(path, capsys):
+    """As on a full disk, or on somebody else's: nothing can be written beside a file that was not closed."""
+    with open_storage(path) as storage:
+        storage.open_study("s", objective="p99", direction="minimize")
+        trial = storage.append("s", told(a_trial()))
+        assert path.with_name("study.db-wal").stat().st_size > 0
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{path}{end}", f"{path}.left{end}")
+    left = path.with_name("study.db.left")
+    left.with_name("study.db.left-shm").mkdir()
+    with pytest.raises(StorageError, match=r"cannot be .*reads a file where nothing can be written"):
+        open_storage(left)
+    with open_storage(left, read_only=True) as storage:
+        assert list(storage.trials("s")) == [trial]
+    assert main(["check", str(left)]) == 0
+    assert capsys.readouterr().out.startswith("s: 1 trials")
+
+
+def test_what_is_read_only_is_the_file_as_it_was_and_stays_so(path):
+    trials = filled(path)
+    with open_storage(path, read_only=True) as storage:
+        with open_storage(path) as other:
+            other.append("s", a_trial(50))
+        assert storage.trials("s") == trials
+        with pytest.raises(StorageError, match="cannot be written to"):
+            storage.append("s", a_trial(60))
+        with pytest.raises(StorageError, match="cannot be written to"):
+            storage.finish("s", told(trials.running[-1]))
+    with open_storage(path) as storage:
+        assert [trial.number for trial in storage.trials("s")] == [*range(21), 50]
+    assert [file.name for file in path.parent.iterdir()] == ["study.db"]
+
+
 def test_the_command_line_says_what_is_wrong(path, capsys):
     assert main(["list", str(path)]) == 1
     assert "does not exist" in capsys.readouterr().err
@@ -833,6 +860,14 @@ def test_a_file_of_the_first_schema_is_migrated_and_reads_back_as_it_was_written
         assert [session.model for session in storage.sessions("old")] == ["m"]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+def test_to_read_an_older_file_changes_nothing_in_it(path):
+    older(path)
+    before = path.read_bytes()
+    with open_storage(path, read_only=True) as storage:
+        assert len(storage.trials("old")) == 4
+    assert path.read_bytes() == before
 
 
 def test_a_migration_that_is_killed_leaves_the_old_file_or_the_new_one(path):

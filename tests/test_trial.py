@@ -177,8 +177,8 @@ def test_what_was_measured_and_suggested_cannot_be_changed(change):
         change(told.measurements)
     assert study.log.trials[0].measurements == {"y": 2.0}
     given = {"y": {"y": 1.0}}
-    trial = Trial(0, {"x": 1}, suggestion=given)
-    for known in (trial.suggestion, trial.suggestion["y"]):
+    trial = Trial(0, {"y": 1}, context={"y": 2.0}, suggestion=given)
+    for known in (trial.suggestion, trial.suggestion["y"], trial.configuration, trial.context):
         with pytest.raises(TypeError, match="never changes; change a copy"):
             change(known)
     given["y"]["y"] = 2.0
