@@ -186,7 +186,7 @@ def test_divergences_spoil_a_verdict():
     assert not Verdict(1.0, 1000, 0, 2000, fallback="drawn otherwise").good
 
 
-def test_two_modes_far_apart_are_found_out():
+def test_two_modes_far_apart_are_found_out(caplog):
     """Chains begin at every mode, or are not believed: a posterior with two modes cannot look like one."""
 
     @boat.node(residual=None, noise=pm.HalfNormal.dist(0.05))
@@ -200,6 +200,7 @@ def test_two_modes_far_apart_are_found_out():
         verdict = sample(density, found, seed, replace(QUICK, chains=2)).verdict
         assert verdict.retried
         assert not verdict.good
+        assert f"folded: {verdict}" in caplog.text  # said aloud
 
 
 def test_chains_begin_at_the_modes_that_have_mass():

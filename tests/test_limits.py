@@ -258,6 +258,12 @@ def test_what_lies_beyond_failures_is_not_tried_again_and_again():
             study.fail(trial, "out of memory")
         else:
             study.tell(trial, 10 - 3 * x + 0.1 * k)
-    suggested = [trial.configuration["x"] for trial in study.trials if trial.origin == "suggested"]
+    known = [trial for trial in study.trials if trial.origin == "suggested"]
+    last = known[-1].suggestion["success"]
+    score = study.policy.feasible(study.evidence(), {})(study.space.encode([known[-1].configuration]))
+    assert last == pytest.approx(np.exp(score[0] / CARE), abs=0.15)  # one run less was known
+    assert all(0.0 < trial.suggestion["success"] <= 1.0 for trial in known[5:])
+    assert any(f"; {100 * t.suggestion['success']:.0f} % sure to succeed" in t.why for t in known)
+    suggested = [trial.configuration["x"] for trial in known]
     assert sum(x > 0.75 for x in suggested) <= 3  # with the noise taken for doubt, and less care, it was 5
     assert study.best.configuration["x"] > 0.69

@@ -229,6 +229,18 @@ def test_a_posterior_that_cannot_be_had_gives_way_to_a_point_of_the_design(caplo
     assert "a point of the design is run instead" in caplog.text
 
 
+def test_a_block_that_had_to_be_sampled_twice_is_named_in_the_log(monkeypatch):
+    def twice(*args, **options):
+        found = sample(*args, **options)
+        return replace(found, verdict=replace(found.verdict, retried=True))
+
+    monkeypatch.setattr("boatppl.fit.sample", twice)
+    result = boat.optimize(loss, SPACE, n_trials=5, **QUIET)
+    said = result.study.ask().suggestion
+    assert re.fullmatch(r"generic, loss: R-hat \d\.\d+, .*; sampled twice", said["sampler"])
+    assert "fallback" not in said
+
+
 def failing_from(monkeypatch, rows):
     """Let inference fail as a factorisation would: in every table of so many rows or more."""
 
@@ -393,6 +405,23 @@ def test_a_program_says_with_code_75_that_it_wants_to_be_retried(tmp_path):
     result = boat.optimize(boat.Command(["sh", "-c", script]), SPACE, n_trials=1, **QUIET)
     assert states(result) == ["aborted", "complete"]
     assert "sh says to try again later" in result.study.trials[0].reason
+
+
+@pytest.mark.parametrize(
+    ("run", "alike"),
+    [
+        (lambda configuration: configuration["z"], True),
+        (lambda configuration: {"los": 1.0}, True),
+        (lambda configuration: [][configuration["y"]], True),
+        (lambda configuration: int(f"no {configuration}"), False),  # each for a reason of its own
+        (lambda configuration: 1.0 if configuration["y"] == 8 else 1 / 0, False),
+    ],
+)
+def test_runs_that_fail_all_alike_are_called_doubtful_once_and_go_on(caplog, run, alike):
+    result = boat.optimize(run, SPACE, n_trials=5, **QUIET)
+    assert len(result.trials) == 5
+    said = [line for line in caplog.messages if "failed for one and the same reason" in line]
+    assert len(said) == alike
 
 
 def test_nothing_but_aborted_trials_ends_the_session_and_says_why():
