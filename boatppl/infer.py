@@ -245,8 +245,10 @@ def sample(
         return replace(instead, verdict=replace(instead.verdict, in_time=in_time))
     best = min(found, key=lambda posterior: posterior.verdict.r_hat)
     verdict = replace(best.verdict, retried=number > 0 and in_time is None, in_time=in_time)
-    if not verdict.good:
-        logging.getLogger("boatppl").warning("%s: %s", density.block.name, verdict)
+    if verdict.retried or not verdict.good:
+        # Of 12 trials one or two are chosen by short chains that do not agree, and well: no reason to alarm.
+        loud = logging.WARNING if length.dispersed and not verdict.good else logging.INFO
+        logging.getLogger("boatppl").log(loud, "%s: %s", density.block.name, verdict)
     return replace(best, chains=length, verdict=verdict)
 
 

@@ -142,6 +142,12 @@ class Study:
             logging.getLogger("boatppl").warning("%s", self.log.resumption())
 
     @property
+    def outputs(self) -> dict[int, str]:
+        """The end of what each trial said that ran in a process of its own, by its number: a Command's
+        streams, and what a callable with ``timeout=``, ``memory=`` or ``isolate=`` prints."""
+        return self.storage.outputs(self.name)
+
+    @property
     def trials(self) -> Trials:
         """The trials so far."""
         return self.log.trials

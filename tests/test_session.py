@@ -162,9 +162,11 @@ def test_what_a_program_said_is_in_the_log_of_its_trial():
     script = 'echo begun; echo careful >&2; test {y} -lt 8 && echo "{\\"loss\\": 1}" || exit 3'
     result = boat.optimize(boat.Command(["sh", "-c", script]), SPACE, n_trials=2, **QUIET)
     assert states(result) == ["failed", "complete"]
-    said = result.study.storage.outputs("study")
+    said = result.study.outputs
     assert said[0] == "begun\n\n--- stderr ---\ncareful\n"
     assert said[1].startswith('begun\n{"loss": 1}\n')
+    result = boat.optimize(lambda _: print("begun") or 1.0, SPACE, n_trials=2, isolate=True, **QUIET)
+    assert result.study.outputs == {0: "begun\n", 1: "begun\n"}
 
 
 class Refusing(dict):
