@@ -172,7 +172,7 @@ class Policy:
         record |= self.limits.outlook(posteriors[rivals.first], known, found.unit, context)
         if (success := self._success(known)) is not None:
             record["success"] = float(np.exp(success(found.unit[None])[0]))
-        record |= _sampled(posteriors)
+        record |= _stood_in(posteriors)
         if found.repeated:
             record |= {"repeated": found.repeated, "among": found.among}
         return Choice(configuration, "suggested", record)
@@ -231,19 +231,15 @@ class Policy:
             )
 
 
-def _sampled(posteriors: Mapping[str, Posterior]) -> dict[str, Any]:
-    """Return for the log what stood in for NUTS or for the posterior of all runs, and what the sampler did
-    that it should not; nothing where all went well."""
-    fallback, sampler = list[str](), list[str]()
-    for name, posterior in posteriors.items():
-        for block in posterior.blocks:
-            verdict = block.verdict
-            if verdict.fallback is not None:
-                fallback.append(f"{name}: {verdict.fallback}")
-            elif verdict.retried or not verdict.good:
-                sampler.append(f"{name}, {block.density.block.name}: {verdict}")
-    said = {"fallback": fallback, "sampler": sampler}
-    return {key: "; ".join(dict.fromkeys(found)) for key, found in said.items() if found}
+def _stood_in(posteriors: Mapping[str, Posterior]) -> dict[str, Any]:
+    """Return for the log what stood in for NUTS or for the posterior of all runs; nothing where none did."""
+    found = [
+        f"{name}: {block.verdict.fallback}"
+        for name, posterior in posteriors.items()
+        for block in posterior.blocks
+        if block.verdict.fallback is not None
+    ]
+    return {"fallback": "; ".join(dict.fromkeys(found))} if found else {}
 
 
 def _cut_off(trials: Trials) -> dict[str, int]:

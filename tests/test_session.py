@@ -239,7 +239,7 @@ def test_a_block_that_had_to_be_sampled_twice_is_named_in_the_log(monkeypatch):
     monkeypatch.setattr("boatppl.fit.sample", twice)
     result = boat.optimize(loss, SPACE, n_trials=5, **QUIET)
     said = result.study.ask().suggestion
-    assert re.fullmatch(r"generic, loss: R-hat \d\.\d+, .*; sampled twice", said["sampler"])
+    assert re.fullmatch(r"R-hat \d\.\d+, .*; sampled twice", said["verdicts"]["generic"]["loss"])
     assert "fallback" not in said
 
 
