@@ -787,7 +787,7 @@ def test_a_file_that_sqlite_cannot_open_is_read_all_the_same(path, capsys):
         for end in ("", "-wal"):
             shutil.copyfile(f"{path}{end}", f"{path}.left{end}")
     left = path.with_name("study.db.left")
-    left.with_name("study.db.left-shm").mkdir()
+    left.with_name("study.db.left-shm").symlink_to(path.parent / "nowhere" / "shm")
     with pytest.raises(StorageError, match=r"cannot be .*reads a file where nothing can be written"):
         open_storage(left)
     with open_storage(left, read_only=True) as storage:

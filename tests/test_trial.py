@@ -183,6 +183,12 @@ def test_what_was_measured_and_suggested_cannot_be_changed(change):
             change(known)
     given["y"]["y"] = 2.0
     assert trial.suggestion == {"y": {"y": 1.0}}
+    draws = np.zeros(2)
+    [kept] = Trial(0, {}, suggestion={"draws": [draws]}).suggestion["draws"]
+    draws[0] = 1.0
+    assert kept[0] == 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 2.0
 
 
 @given(TRIALS)
@@ -193,6 +199,13 @@ def test_copies_of_a_trial_are_equal_and_read_only_too(trial):
             twin.measurements["y"] = 1.0
     mine = dict(trial.measurements) | {"y": 1.0}
     assert mine.pop("y") == 1.0
+
+
+def test_a_time_limit_is_kept_as_a_plain_number_whatever_gave_it():
+    ended = Trial(0, {"x": 1}).finish(State.TIMED_OUT, reason="too long", timeout=np.float32(2.5))
+    assert type(ended.timeout) is float
+    assert type(Trial(0, {"x": 1}, timeout=2).timeout) is float
+    assert Trial.from_record(ended.to_record()) == ended
 
 
 def test_finishing_keeps_what_was_known_before():
