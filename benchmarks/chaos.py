@@ -59,6 +59,7 @@ PROMISES = (  # part, what is counted, which of its counts must be 0
     ("processes", "configurations run twice", "run twice"),
     ("processes", "orphans left", "orphans"),
     ("objectives", "of {objectives} bad objectives that stopped a study", "stopped"),
+    ("objectives", "of {objectives} that are read back otherwise than they ended", "unreadable"),
     ("objectives", "of {objectives} that left a process behind", "left"),
     ("objectives", "trials over their limit of 0.5 s by more than 2 s", "late"),
     ("strings", "of {strings} hostile texts that reached argv changed", "changed"),
@@ -312,12 +313,14 @@ def _counted(path: Path, said: Sequence[str]) -> Counts:
 def objectives(folder: Path, times: int = 3, limit: float = 0.5) -> Counts:
     """Tune every pathological objective: good at the default, then bad ``times`` times."""
     n, found = 1 + times, Counts(objectives=len(OBJECTIVES))
+    store = folder / "bad.db"
     for name, bad in OBJECTIVES.items():
 
         def run(configuration: dict[str, Any], bad: Any = bad) -> Any:
             return GOOD if configuration == SPACE.default else bad(configuration)
 
         options = {"timeout": limit, "memory": 2**30, "n_initial": n, "progress": False, "random_seed": SEED}
+        options |= {"storage": store, "name": name}
         try:
             result = boat.optimize(run, SPACE, minimize="loss", n_trials=n, control_every=0, **options)
         except Exception as error:
@@ -328,6 +331,8 @@ def objectives(folder: Path, times: int = 3, limit: float = 0.5) -> Counts:
         if len(states) != n or states[0] != "complete":
             found["stopped"] += 1
             print(f"  {name}: {states}", flush=True)
+        kept = boat.Study(SPACE, minimize="loss", storage=store, name=name).trials
+        found["unreadable"] += [str(trial.state) for trial in kept] != states
         found["late"] += sum(seconds > limit + 2 for seconds in result.trials["seconds"])
         found["left"] += bool(left_behind())
     return found

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 GOOD = {"loss": 1.0}
 NAME = "BOATPPL_CHAOS"  # in the environment of whatever an objective starts
@@ -24,6 +26,37 @@ class Unheard(BaseException):
     """No Exception, so that careless handlers let it through."""
 
 
+class Unprintable(Exception):
+    """Fails at saying what failed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Unreadable(Mapping[str, float]):
+    """A dict at first sight, as a lazy loader gives it whose file is gone."""
+
+    def __getitem__(self, key: str) -> float:
+        raise OSError("gone")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["loss"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Endless(Unreadable):
+    """A dict whose names never end."""
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            yield "loss"
+
+    def __getitem__(self, key: str) -> float:
+        return 1.0
+
+
 def _raises(error: BaseException) -> Objective:
     def run(configuration: dict[str, Any]) -> Any:
         raise error
@@ -31,8 +64,12 @@ def _raises(error: BaseException) -> Objective:
     return run
 
 
+def _shouts(configuration: dict[str, Any]) -> Any:
+    raise ValueError("x" * 10**8)
+
+
 def _hangs_deaf(configuration: dict[str, Any]) -> Any:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN)
     while True:
         time.sleep(60)
@@ -75,6 +112,36 @@ def _closes_everything(configuration: dict[str, Any]) -> Any:
     return GOOD
 
 
+def _closes_its_output(configuration: dict[str, Any]) -> Any:
+    os.close(1)
+    os.close(2)
+    return GOOD
+
+
+def _replaces_its_output(configuration: dict[str, Any]) -> Any:
+    sys.stdout, sys.stderr = None, object()  # type: ignore[assignment]
+    return GOOD
+
+
+def _moves_out(configuration: dict[str, Any]) -> Any:
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    Path(folder).rmdir()
+    return GOOD
+
+
+async def _awaits(configuration: dict[str, Any]) -> Any:
+    return GOOD
+
+
+def _yields(configuration: dict[str, Any]) -> Generator[Any]:
+    yield GOOD
+
+
+def _many(n: int) -> dict[str, float]:
+    return {**{f"m{i}": 1.0 for i in range(n)}, **GOOD}
+
+
 def _returns(value: Any) -> Objective:
     return lambda configuration: value
 
@@ -115,7 +182,39 @@ OBJECTIVES: dict[str, Objective] = {
     "a flood of output": _floods,
     "closing every file": _closes_everything,
     "clearing all it can reach": _misuses_its_configuration,
+    "closing stdout and stderr": _closes_its_output,
+    "no stdout, and a stderr that is no file": _replaces_its_output,
+    "a working directory that is gone": _moves_out,
+    "a name of a million letters": _returns({"n" * 10**6: 1.0, **GOOD}),
+    "a name with a zero byte": _returns({"a\0b": 1.0, **GOOD}),
+    "a name with a line break": _returns({"a\nb": 1.0, **GOOD}),
+    "a name with half a letter": _returns({"caf\udce9": 1.0, **GOOD}),
+    "twenty thousand measurements": lambda configuration: _many(20_000),
+    "a dict that cannot be read": _returns(Unreadable()),
+    "a dict that never ends": _returns(Endless()),
+    "an array of objects": _returns({"loss": np.array([1.0, None], dtype=object)}),
+    "an array without a dimension": _returns({"loss": np.array(1.0)}),
+    "a long double": _returns({"loss": np.longdouble(1.5)}),
+    "half a double": _returns({"loss": np.float16(1.5)}),
+    "more digits than can be printed": _returns({"loss": 10**10_000}),
+    "a pandas Series": _returns(pd.Series(GOOD, dtype=float)),
+    "an exception without a text": _raises(MemoryError()),
+    "an exception that cannot be printed": _raises(Unprintable()),
+    "an exception with half a letter": _raises(ValueError("caf\udce9")),
+    "an exception of 100 MB": _shouts,
+    "a generator": _yields,
+    "a coroutine": _awaits,
+    "an interrupt of its own": _raises(KeyboardInterrupt()),
 }
+# Quick ones that leave the process as it was: without a time limit they run in the tuner's own.
+HARMLESS = [
+    "NaN", "infinity", "None", "a wrong key", "a wrong shape", "text", "a complex number", "a lambda",
+    "an endless whole number", "an exception", "an exception of an odd kind", "sys.exit",
+    "a name with a zero byte", "a name with a line break", "a name with half a letter",
+    "a dict that cannot be read", "an array of objects", "an array without a dimension", "a long double",
+    "half a double", "more digits than can be printed", "a pandas Series", "an exception without a text",
+    "an exception that cannot be printed", "an exception with half a letter", "a generator", "a coroutine",
+]  # fmt: skip
 
 
 def left_behind() -> list[int]:

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,15 @@ from boatppl.command import Command, CommandError, TimedOut, check_bytes
 from boatppl.processes import check_seconds, end_tree, how_it_ended, name_of, new_mark, too_long
 from boatppl.streams import Stream, listen
 from boatppl.text import message
-from boatppl.trial import Aborted, State, from_json, to_json
+from boatppl.trial import (
+    UNREADABLE,
+    Aborted,
+    MeasurementError,
+    State,
+    from_json,
+    to_json,
+    validate_measurements,
+)  # fmt: skip
 
 __all__ = ["Outcome", "Record", "of_record", "record_of", "run_callable"]
 
@@ -141,7 +150,8 @@ def _call(run: Run, configuration: dict[str, Any], *, at_keyboard: bool = True) 
             raise
         name = "it called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
         traced = traceback.format_exc()[-TRACEBACK:]
-        return Outcome(State.FAILED, reason=f"{name}: {message(error)}", traceback=traced)
+        said = message(error)
+        return Outcome(State.FAILED, reason=f"{name}: {said}" if said else name, traceback=traced)
 
 
 # ---- a callable in a child process
@@ -173,7 +183,10 @@ def _call_in_child(
 
     def ended() -> bool:
         if not status:
-            pid, code = os.waitpid(child, os.WNOHANG)
+            try:
+                pid, code = os.waitpid(child, os.WNOHANG)
+            except ChildProcessError:  # the system has reaped it already: SIGCHLD is ignored here
+                pid, code = child, 0
             status.extend([code] if pid else [])
         return bool(status)
 
@@ -262,10 +275,20 @@ def record_of(call: Callable[[], Outcome]) -> Record:
     said |= {"state": str(outcome.state), "host": platform.node()}
     try:
         record: Record = to_json(said)
-    except Exception as error:  # an object may refuse in any way
-        why = f"what the run returned cannot be measured: {message(error)}"
+    except UNREADABLE as error:
+        unknown = f"what the run returned cannot be measured: {message(error)}"
+        why = _refusal(outcome.measurements) or unknown
         record = said | {"state": str(State.FAILED), "measurements": None, "reason": why}
     return record
+
+
+def _refusal(raw: Any) -> str | None:
+    """Say which measurement is none, in the words that it would have in the tuner's process."""
+    try:
+        validate_measurements(raw if isinstance(raw, Mapping) else {"the objective": raw}, {})
+    except MeasurementError as error:
+        return str(error)
+    return None
 
 
 def of_record(record: Record) -> Outcome:
@@ -287,5 +310,5 @@ def _address_space() -> int:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        with suppress(Exception):  # None, closed, or whatever the run has put there
             stream.flush()

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from boatppl.html.trial import as_html
-from boatppl.text import one_line, readable, shown
+from boatppl.text import message, one_line, readable, shown
 from boatppl.why import reason
 from boatppl.words import listed, nearest
 
@@ -31,6 +31,8 @@ __all__ = [
 
 Measurement = float | NDArray[np.float64]  # () or the shape of the node's dims
 Record = dict[str, Any]  # what json.dumps(allow_nan=False) takes
+UNREADABLE = (Exception, SystemExit)  # what the methods of an object that a run returned may raise
+LONGEST = 2_000  # bits of a whole number: Python writes no longer ones without being asked to
 
 
 class MeasurementError(ValueError):
@@ -437,23 +439,33 @@ def validate_measurements(
                 f"Return a dict from node names to numbers ({listed(known)})."
             )
         raw = {objective: raw}
-    raw, checked = dict(raw), {}
+    raw, checked = _as_dict(raw), {}
+    nodes = f" (known: {listed(known)})" if known else ""
     for name, value in raw.items():
         if not isinstance(name, str) or name.startswith("$") or readable(name) != name:
             raise MeasurementError(
-                f"The run measured {_shown(name)}, which is no node (known: {listed(known)}): a name is text "
-                "without $ in front."
+                f"The run measured {_shown(name)}, which is no node{nodes}: a name is text without $ in "
+                "front."
             )
         expected = known.get(name)
         hint = nearest(name, [n for n in known if n not in raw], cutoff=0.8)
         if expected is None and hint:
-            raise MeasurementError(
-                f"The run measured {name!r}, which is no node (known: {listed(known)}).{hint}"
-            )
+            raise MeasurementError(f"The run measured {name!r}, which is no node{nodes}.{hint}")
         measured = _measurement(name, value, expected=None if expected is None else tuple(expected))
         if isinstance(measured, float) or not np.isnan(measured).all():
             checked[name] = measured
     return checked
+
+
+def _as_dict(raw: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Copy what a run returned; its names become plain texts."""
+    try:
+        return {str.__str__(n) if isinstance(n, str) else n: value for n, value in dict(raw).items()}
+    except UNREADABLE as error:
+        raise MeasurementError(
+            f"The run returned an object of class {type(raw).__name__} that cannot be read as a dict: "
+            f"{type(error).__name__}: {message(error)}. Return a plain dict from node names to numbers."
+        ) from error
 
 
 def _measurement(name: str, value: object, *, expected: tuple[int, ...] | None = None) -> Measurement:
@@ -488,11 +500,18 @@ def _real_array(value: object) -> NDArray[Any] | None:
         return None
     try:
         array = _as_array(value)
-    except Exception:  # ragged lists, objects that refuse, each in its own way
+    except UNREADABLE:  # ragged lists, objects that refuse, each in its own way
         return None
     if array.dtype.kind not in "iuf" or array.size == 0:
         return None
-    return array.astype(np.float64, copy=False)
+    return _in_double(array)
+
+
+def _in_double(array: NDArray[Any]) -> NDArray[np.float64]:
+    if array.dtype != np.longdouble:
+        return array.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):  # what is too large for a double is infinite
+        return array.astype(np.float64)
 
 
 def _as_array(value: Any) -> NDArray[Any]:
@@ -505,7 +524,7 @@ def _as_array(value: Any) -> NDArray[Any]:
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:
+    except UNREADABLE:
         return f"something that cannot be printed ({type(value).__name__})"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
@@ -562,13 +581,17 @@ def to_json(value: Any) -> Any:
     {'share': (0.1, 0.9)}
     """
     if isinstance(value, np.generic):
-        value = value.item()
+        value = float(value) if isinstance(value, np.longdouble) else value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": str(value)}
-    if value is None or isinstance(value, str | bool | int | float):
+    if value is None or isinstance(value, str | bool | float):
+        return value
+    if isinstance(value, int) and value.bit_length() <= LONGEST:
         return value
     if hasattr(value, "__array__"):
         value = _as_array(value)  # pandas and xarray: their labels are the model's, not the trial's
+    if isinstance(value, np.ndarray) and value.dtype == np.longdouble:
+        value = _in_double(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
         return {"$array": to_json(value.tolist()), "dtype": value.dtype.str, "shape": list(value.shape)}
     if isinstance(value, tuple):
@@ -578,6 +601,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
+        value = dict(value)  # a class of its own may give other items than it holds
         wrong = [key for key in value if not isinstance(key, str) or key.startswith("$")]
         if wrong:
             raise TypeError(

@@ -330,6 +330,13 @@ def test_a_log_has_plain_lines_only_and_says_what_was_there_before():
     assert "\x1b" not in out.getvalue()
 
 
+def raising(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
 def test_a_letter_that_the_stream_does_not_know_is_no_error():
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")
@@ -338,6 +345,21 @@ def test_a_letter_that_the_stream_does_not_know_is_no_error():
         for trial in told(study, [24.1, "größer " * 30]):
             view.trial(trial)
     assert b"gr??er" in raw.getvalue()
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), ValueError("closed file")])
+def test_a_stream_that_nobody_reads_any_more_ends_no_study(error, caplog):
+    out = io.StringIO()
+    study = study_of()
+    with PlainLines(Journey(study), out) as view:
+        trials = told(study, [24.1, 8.9])
+        view.trial(next(trials))
+        out.write = raising(error)
+        view.trial(next(trials))
+        view.close("2 trials were run")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Progress cannot be written any more: {error}"
+    ]
 
 
 def test_the_best_is_the_posteriors_once_there_is_one_and_failures_do_not_move_it():
@@ -434,6 +456,9 @@ def test_progress_is_shown_where_the_process_runs(terminal, monkeypatch):
     assert isinstance(open_progress(study, True), Terminal)
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(open_progress(study, True), PlainLines)
+    monkeypatch.setattr(sys, "stdout", None)  # a program without a console
+    assert isinstance(open_progress(study, True), Silent)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
     # IPython without a kernel is a terminal or a script; with one it is Jupyter.
     shell = SimpleNamespace()
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))

@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -102,7 +103,7 @@ class TestCallables:
             raise KeyboardInterrupt
 
         if isolate:  # Ctrl-C at the keyboard does not get there: it is the run's own
-            assert run_callable(run, {}, isolate=True).reason == "KeyboardInterrupt: "
+            assert run_callable(run, {}, isolate=True).reason == "KeyboardInterrupt"
         else:
             with pytest.raises(KeyboardInterrupt):
                 run_callable(run, {})
@@ -124,11 +125,50 @@ def test_a_crash_of_an_isolated_run_is_a_failed_trial(die, how):
     assert outcome_of(outcome) == (State.FAILED, None, f"its process ended without a result: {how}")
 
 
-@pytest.mark.parametrize("result", [object(), 1j, {1: 2.0}, {"x": b"bytes"}])
-def test_what_cannot_come_back_from_a_child_says_so(result):
+class Odd(dict):
+    def items(self):
+        raise RuntimeError("no items")
+
+
+class Unreadable(Odd):
+    keys = __iter__ = Odd.items
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        (object(), "the objective: expected finite numbers, got <object object .*Convert it to float before"),
+        (1j, "the objective: expected finite numbers, got 1j"),
+        ({1: 2.0}, r"The run measured 1 \(int\), which is no node: a name is text"),
+        ({"x": b"bytes"}, "x: expected finite numbers, got b'bytes'"),
+        ({"x": np.array([1.0, None])}, r"x: expected finite numbers, got array\(\[1.0, None"),
+        ({"x": 1.0, "y": 10**10_000}, "y: expected finite numbers, got something that cannot be printed"),
+        ({"x": np.longdouble("1e4000")}, None),  # infinite as a double, which the tuner says
+        (Unreadable(x=1.0), "of class Unreadable that cannot be read as a dict: RuntimeError: no items"),
+    ],
+    ids=range(8),
+)
+def test_what_cannot_come_back_from_a_child_is_named(result, sentence):
     outcome = run_callable(lambda _: result, {}, isolate=True)
-    assert outcome.state is State.FAILED
-    assert "what the run returned cannot be measured" in outcome.reason
+    assert (outcome.state is State.FAILED) == (sentence is not None)
+    assert sentence is None or re.match(f".*{sentence}", outcome.reason)
+
+
+def test_long_doubles_and_dicts_of_a_class_of_their_own_come_back_from_a_child():
+    result = Odd(x=np.longdouble(1.5), y=np.array([1, 2], dtype=np.longdouble), z=np.float16(0.5))
+    outcome = run_callable(lambda _: result, {}, isolate=True)
+    assert outcome.measurements["x"] == 1.5
+    assert outcome.measurements["y"].tolist() == [1.0, 2.0]
+    assert outcome.measurements["z"] == 0.5
+
+
+def test_a_run_in_a_child_ends_well_where_the_system_reaps_children():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert run_callable(lambda _: 3, {}, timeout=20).measurements == 3
+        assert run_callable(lambda _: time.sleep(60), {}, timeout=0.2).state is State.TIMED_OUT
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_a_large_result_comes_back_whole():

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import re
 import signal
 import threading
@@ -10,11 +11,13 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import boatppl as boat
+from benchmarks.pathological import HARMLESS, OBJECTIVES
 from boatppl.infer import sample
 from boatppl.processes import identity, is_gone
 from boatppl.progress import Silent
@@ -203,6 +206,42 @@ def test_what_cannot_be_printed_or_kept_ends_no_session(tmp_path, run, reason, o
     assert states(result) == ["failed", "failed"]
     with open_storage(path) as storage:
         assert all(re.search(reason, trial.reason) for trial in storage.trials("study"))
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_no_bad_objective_stops_a_study_in_the_tuners_own_process(tmp_path):
+    path, names = tmp_path / "study.db", iter(HARMLESS)
+    options = {"n_trials": len(HARMLESS), "n_initial": len(HARMLESS), "storage": path}
+    with np.errstate(all="ignore"):
+        boat.optimize(lambda c: OBJECTIVES[next(names)](c), SPACE, **options, **QUIET)
+    with open_storage(path) as storage:
+        trials = dict(zip(HARMLESS, storage.trials("study"), strict=True))
+    good = {
+        *("a name with a zero byte", "a name with a line break"),
+        *("an array without a dimension", "a long double", "half a double"),
+    }
+    for name, trial in trials.items():
+        assert str(trial.state) == ("complete" if name in good else "failed"), name
+        assert bool(trial.reason) == (name not in good), name
+        assert len(trial.reason or "") < 11_000, name
+
+
+def test_what_a_run_does_to_its_process_changes_no_suggestion(monkeypatch):
+    def run(configuration):
+        measured = loss(configuration)
+        OBJECTIVES["clearing all it can reach"](configuration)
+        random.seed(0)
+        return measured
+
+    wanted = boat.optimize(loss, SPACE, n_trials=5, **QUIET)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.chdir(Path.cwd())
+    state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    found = boat.optimize(run, SPACE, n_trials=5, **QUIET)
+    np.random.set_state(state[0])  # noqa: NPY002
+    random.setstate(state[1])
+    assert [t.configuration for t in found.study.trials] == [t.configuration for t in wanted.study.trials]
+    assert found.study.trials[4].origin == "suggested"
 
 
 def test_a_memory_limit_holds_for_callables():

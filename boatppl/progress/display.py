@@ -1,5 +1,6 @@
 """Where progress is shown: a terminal, a notebook, a file, or nowhere."""
 
+import logging
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ from boatppl.text import duration, ending, one_line, shown
 from boatppl.trial import State, Trial
 
 TICK = 0.5  # seconds between two refreshments of a terminal's last line
+UNWRITABLE = (OSError, ValueError)  # a full disk, a pipe that nobody reads, a closed file: no reason to stop
 TELLING = 3  # trials that say how long the others will take
 
 
@@ -140,7 +142,7 @@ class PlainLines:
     def __init__(self, journey: Journey, out: TextIO, width: int = WIDTH) -> None:
         self.journey, self.out = journey, out
         self.table = TextTable(journey.study, width)
-        self.headed = False
+        self.headed = self.lost = False
 
     def __enter__(self) -> Self:
         return self
@@ -167,9 +169,16 @@ class PlainLines:
         self._write(self.journey.ended(stopped))
 
     def _write(self, line: str) -> None:
-        encoding = self.out.encoding or "utf-8"
-        self.out.write(line.encode(encoding, "replace").decode(encoding) + "\n")  # never fail for a letter
-        self.out.flush()
+        try:
+            encoding = self.out.encoding or "utf-8"
+            self.out.write(
+                line.encode(encoding, "replace").decode(encoding) + "\n"
+            )  # never fail for a letter
+            self.out.flush()
+        except UNWRITABLE as error:
+            if not self.lost:
+                logging.getLogger("boatppl").warning("Progress cannot be written any more: %s", error)
+            self.lost = True
 
 
 # Without a carriage return, at which a stream would flush: a line is written together with its erasure.
@@ -277,8 +286,9 @@ class Terminal:
                     other.fresh = True
 
     def _send(self, text: str) -> None:
-        self.out.flush()
-        os.write(self.out.fileno(), text.encode(self.out.encoding or "utf-8", "replace"))
+        with suppress(*UNWRITABLE):
+            self.out.flush()
+            os.write(self.out.fileno(), text.encode(self.out.encoding or "utf-8", "replace"))
 
 
 Show = Callable[[dict[str, str]], Callable[[dict[str, str]], None]]  # a first bundle -> what replaces it
@@ -396,6 +406,8 @@ def open_progress(
     show = notebook_display()
     if show is not None:
         return Notebook(journey, show)
+    if not hasattr(sys.stdout, "write"):
+        return Silent()
     if is_terminal(sys.stdout):
         return Terminal(journey, sys.stdout)
     return PlainLines(journey, sys.stdout)
@@ -403,7 +415,11 @@ def open_progress(
 
 def is_terminal(out: TextIO) -> bool:
     """Whether the last line of ``out`` can be written over."""
-    return out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    try:
+        seen = out.isatty()
+    except (AttributeError, ValueError):  # None, as in a program without a console, or closed
+        return False
+    return seen and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def notebook_display() -> Show | None:
