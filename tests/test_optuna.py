@@ -249,3 +249,18 @@ def test_trials_of_another_sampler_are_learned_from(model):
 def test_what_the_sampler_cannot_do_is_a_sentence(model, make, sentence):
     with pytest.raises(boat.ModelError, match=sentence):
         make(model)
+
+
+def test_a_range_that_no_parameter_has_is_drawn_at_random_and_the_others_are_tuned(caplog):
+    def cost(trial):
+        trial.suggest_int("bytes", 0, 2**60)
+        trial.suggest_float("narrow", 1, 1 + 1e-12)
+        return trial.suggest_float("x", 0, 1)
+
+    study = optuna.create_study(sampler=BoatSampler(seed=0, n_initial=6))
+    study.optimize(cost, n_trials=4)
+    (mirror,) = study.sampler._mirrors.values()
+    assert [code.distribution for code in mirror.codes.values()] == [study.trials[0].distributions["x"]]
+    assert len(mirror.study.trials) == 4
+    assert [message.split()[0] for message in caplog.messages] == ["'bytes'", "'narrow'"]
+    assert "Use a larger unit" in caplog.text

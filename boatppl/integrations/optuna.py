@@ -105,7 +105,21 @@ class BoatSampler(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         """Return what is chosen together: the model's parameters, or those that every trial so far has."""
         found = self._common.calculate(study) if self.model is None else self._chosen
-        return {name: known for name, known in found.items() if not known.single()}
+        moving = {name: known for name, known in found.items() if not known.single()}
+        return moving if self.model is not None else {n: d for n, d in moving.items() if self._has(n, d)}
+
+    def _has(self, name: str, distribution: BaseDistribution) -> bool:
+        """Whether a generic model has such a parameter; a warning says once why not."""
+        try:
+            _ = code_of(0, distribution).parameter
+        except ValueError as error:
+            if name not in self._foreign:
+                logging.getLogger("boatppl").warning(
+                    "%r is drawn at random, and nothing is learned of it. %s", name, error
+                )
+            self._foreign.add(name)
+            return False
+        return True
 
     def sample_relative(
         self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
