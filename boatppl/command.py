@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -162,6 +163,11 @@ class Command:
             When it exits with another code than 0 or a signal, or says no measurements; when it cannot be
             started with such arguments.
         """
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            raise Aborted(
+                "this process ignores SIGCHLD, so that nobody can say how a program ended; expected the "
+                "usual: signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
+            )
         limits = [limit for limit in (timeout, self.timeout) if limit is not None]
         limit = min(limits, default=None)
         argv, mark = self.arguments(configuration), new_mark()

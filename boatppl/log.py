@@ -69,8 +69,8 @@ class Log:
             self.read()
 
     def read(self) -> None:
-        """Read the whole log from the store."""
-        self.trials = Trials(map(self._as_read, self.storage.trials(self.name)))
+        """Read from the store what may have changed."""
+        self.trials = Trials(map(self._as_read, self.storage.trials(self.name, self.trials)))
 
     def asked(self, trial: Trial) -> Trial:
         """The trial of this number as it was handed out, with the host that is told now: a told trial's

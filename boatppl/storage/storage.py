@@ -306,18 +306,23 @@ class Storage:
             )
         return trial
 
-    def trials(self, study: str) -> Trials:
-        """Read the whole log of a study.
+    def trials(self, study: str, known: Trials | None = None) -> Trials:
+        """Read the log of a study: all of it, or what is not ``known`` and finished, which never changes.
 
         Raises
         ------
         StorageError
             For an unknown study, or a trial that does not read back as it was written: it is named.
         """
+        finished = Trials() if known is None else known.finished
+        numbers = json.dumps([trial.number for trial in finished])
         with self._transaction("read") as connection:
             self._study(connection, study)
-            rows = connection.execute("SELECT * FROM trials WHERE study = ?", (study,)).fetchall()
-        return Trials(trial_of(self._where, row) for row in rows)
+            rows = connection.execute(
+                "SELECT * FROM trials WHERE study = ? AND number NOT IN (SELECT value FROM json_each(?))",
+                (study, numbers),
+            ).fetchall()
+        return Trials([*finished, *(trial_of(self._where, row) for row in rows)])
 
     def renew(self, study: str, host: str) -> None:
         """Note that a process (:func:`boatppl.processes.identity`) lives now."""
