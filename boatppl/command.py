@@ -174,7 +174,7 @@ class Command:
         variables = {name: _fill(text, configuration) for name, text in (self.env or {}).items()}
         not_begun, pipe = os.pipe()
         try:
-            process = self._start(argv, {**os.environ, **variables, mark: "1"}, pipe)
+            process = self._start(argv, {**os.environ, **variables, mark: "1"}, pipe, mark)
         except (OSError, ValueError) as error:  # no such folder, a zero byte in an argument
             os.close(not_begun)
             raise self._not_started(error, f"{argv[0]!r} could not be started: {error}.") from error
@@ -201,9 +201,11 @@ class Command:
             raise CommandError(f"{argv[0]} failed with {how_it_ended(process.returncode)}.{said}")
         return self.parse(output.text) if self.parse else _last_json_object(argv[0], output.text, errors.text)
 
-    def _start(self, argv: list[str], environment: dict[str, str], pipe: int) -> subprocess.Popen[bytes]:
+    def _start(
+        self, argv: list[str], environment: dict[str, str], pipe: int, mark: str
+    ) -> subprocess.Popen[bytes]:
         """Start the program in a session of its own; why it did not become the program comes on the pipe."""
-        limits = [str(self.memory or 0), str(os.getpid()), str(pipe), environment.get("LC_CTYPE", "")]
+        limits = [str(self.memory or 0), str(os.getpid()), str(pipe), mark, environment.get("LC_CTYPE", "")]
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(LAUNCH), *limits, *argv],
             stdin=subprocess.DEVNULL,

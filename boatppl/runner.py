@@ -6,12 +6,10 @@ values: nothing is ever unpickled.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import platform
 import resource
-import signal
 import sys
 import threading
 import time
@@ -24,7 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from boatppl.command import Command, CommandError, TimedOut, check_bytes
-from boatppl.processes import check_seconds, end_tree, how_it_ended, name_of, new_mark, too_long
+from boatppl.processes import (
+    PR_SET_NAME,
+    check_seconds,
+    control,
+    end_tree,
+    how_it_ended,
+    name_of,
+    new_mark,
+    supervise,
+    too_long,
+)  # fmt: skip
 from boatppl.streams import Stream, listen
 from boatppl.text import message
 from boatppl.trial import (
@@ -39,7 +47,6 @@ from boatppl.trial import (
 
 __all__ = ["Outcome", "Record", "of_record", "record_of", "run_callable"]
 
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 LENGTH = 8  # bytes in front of a message, which say how long it is
 TRACEBACK = 100_000  # characters that are kept: the last ones
 INTERRUPTED = "interrupted"  # the state of a child's record that Ctrl-C ended
@@ -176,7 +183,7 @@ def _call_in_child(
     with _FORKING:
         child = os.fork()
     if child == 0:
-        _be_the_child(run, configuration, (result[1], says[1]), mark, parent, memory)
+        _be_the_child(partial(_call_and_say, run, configuration, (result[1], says[1]), memory), mark, parent)
     for pipe in (result, says):
         os.close(pipe[1])
     status: list[int] = []
@@ -218,39 +225,30 @@ def _whole(heard: bytearray) -> bool:
     return len(heard) >= LENGTH and len(heard) >= LENGTH + int.from_bytes(heard[:LENGTH])
 
 
-def _be_the_child(
-    run: Run,
-    configuration: dict[str, Any],
-    pipes: tuple[int, int],
-    mark: str,
-    parent: int,
-    memory: int | None,
-) -> None:
-    """Call, write the outcome to the first pipe and all that is said to the second, and leave without running
-    any of the parent's exit handlers."""
-    code = 1
+def _be_the_child(work: Callable[[], None], mark: str, parent: int) -> None:
+    """Do the work under supervision (:func:`boatppl.processes.supervise`), in a session of its own."""
     try:
         os.setsid()  # Ctrl-C in the terminal reaches the parent, which ends this whole session
         os.environ[mark] = "1"
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_NAME, name_of(mark))
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it ended before the line above
-                return
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        _speak_into(pipes[1])
-        if memory is not None:
-            most = _address_space() + memory
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        outcome = record_of(lambda: _call(run, configuration, at_keyboard=False))
-        message = json.dumps(outcome).encode()
-        _flush()
-        with os.fdopen(pipes[0], "wb") as file:
-            file.write(len(message).to_bytes(LENGTH) + message)
-        code = 0
+        control(PR_SET_NAME, name_of(mark))
+        supervise(parent, mark, work)
     finally:
-        os._exit(code)
+        os._exit(1)
+
+
+def _call_and_say(
+    run: Run, configuration: dict[str, Any], pipes: tuple[int, int], memory: int | None
+) -> None:
+    """Call, write the outcome to the first pipe and all that is said to the second."""
+    _speak_into(pipes[1])
+    if memory is not None:
+        most = _address_space() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    outcome = record_of(lambda: _call(run, configuration, at_keyboard=False))
+    message = json.dumps(outcome).encode()
+    _flush()
+    with os.fdopen(pipes[0], "wb") as file:
+        file.write(len(message).to_bytes(LENGTH) + message)
 
 
 def _speak_into(pipe: int) -> None:

@@ -232,6 +232,62 @@ def test_what_was_left_running_and_says_yes_for_ever_does_not_hold_a_run(isolate
     assert time.monotonic() - start < 10
 
 
+STARTED = "sleep 600 & echo $! >> {pids}; (env -i setsid sh -c 'echo $$ >> {pids}; exec sleep 600' &) ; "
+KILLED = """
+import subprocess, sys
+from boatppl.command import Command
+from boatppl.runner import run_callable
+script = sys.argv[2] + "echo $$ >> {0}; wait; sleep 600".format(sys.argv[3])
+argv = ["sh", "-c", script]
+run_callable(Command(argv) if sys.argv[1] == "command" else lambda _: subprocess.run(argv), {}, timeout=600)
+"""
+
+
+def pids_in(path: Path, n: int) -> list[int]:
+    """The numbers that ``n`` processes write into a file, when all have."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if path.exists() and len(found := path.read_text().split()) == n:
+            return [int(pid) for pid in found]
+        time.sleep(0.02)
+    raise TimeoutError(f"{path} has {path.read_text().split() if path.exists() else 'not been written'}")
+
+
+def dead(pids: list[int], within: float = 4.0) -> bool:
+    deadline = time.monotonic() + within
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(is_alive, pids))
+
+
+@needs_proc
+@pytest.mark.parametrize("kind", ["command", "callable"])
+def test_a_tuner_that_is_killed_leaves_nothing_of_its_run_behind(kind, tmp_path):
+    pids = tmp_path / "pids"
+    tuner = subprocess.Popen([sys.executable, "-c", KILLED, kind, STARTED.format(pids=pids), str(pids)])
+    try:
+        left = pids_in(pids, 3)
+        assert all(map(is_alive, left))
+    finally:
+        tuner.kill()
+        tuner.wait()
+    assert dead(left)
+
+
+@needs_proc
+@pytest.mark.parametrize("isolate", [True, False])
+def test_a_daemon_without_environment_is_ended_with_its_run(isolate, tmp_path):
+    pids = tmp_path / "pids"
+    script = STARTED.format(pids=pids) + f"while [ $(wc -l < {pids}) -lt 2 ]; do sleep 0.01; done; exit 3"
+    run = Command(["sh", "-c", script])
+    if isolate:
+        run = lambda _: subprocess.run(["sh", "-c", script], check=True)  # noqa: E731
+    outcome = run_callable(run, {}, timeout=60)
+    assert outcome.state is State.FAILED
+    assert "exit" in outcome.reason
+    assert dead(pids_in(pids, 2), within=0.5)
+
+
 def test_nobody_answers_a_question_of_a_child():
     assert "EOF when reading a line" in run_callable(lambda _: input("heap? "), {}, timeout=60).reason
 
