@@ -6,6 +6,7 @@ Nothing here changes a study, and a study that is being tuned can be looked at.
 import argparse
 import importlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -173,9 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(write_tree(storage, record, asked))
                 else:
                     print(COMMANDS[asked.command](storage, record))
+            sys.stdout.flush()
     except (StorageError, ModelError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -189,6 +193,8 @@ def _records(storage: Storage, asked: argparse.Namespace) -> list[StudyRecord]:
     if asked.command in TREES:
         if len(records) != 1:
             raise StorageError(f"{asked.file} holds {names or 'no study'}; say which one with --study.")
+        if not asked.out.parent.is_dir():
+            raise StorageError(f"the folder {asked.out.parent} does not exist. Make it first.")
         if asked.out.exists():
             raise StorageError(f"{asked.out} is there already. Choose another name, or remove it first.")
     return records

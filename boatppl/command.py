@@ -270,7 +270,7 @@ def _said(output: Stream, errors: Stream) -> str:
 
 
 def _last_json_object(program: str, text: str, errors: str) -> dict[str, Any]:
-    """The last outermost JSON object in the text; words around it are skipped."""
+    """The last outermost JSON object in the text that says anything; words around it are skipped."""
     text = text[-JSON_CHARACTERS:]
     decoder, found, position, work = json.JSONDecoder(), None, 0, 0
     while start := OBJECT_START.search(text, position):
@@ -278,17 +278,21 @@ def _last_json_object(program: str, text: str, errors: str) -> dict[str, Any]:
         if position > JSON_DROPPED:  # an error counts the lines before it: of the whole text, quadratic
             text, position = text[position:], 0
         try:
-            found, position = decoder.raw_decode(text, position)
+            value, position = decoder.raw_decode(text, position)
+            found = value if value or found is None else found  # an empty one measures nothing
         except json.JSONDecodeError as error:
+            if error.pos >= len(text.rstrip()):  # those inside it are parts of one that is cut off
+                found = None
+                break
             work, position = work + error.pos - position, position + 1
-        except RecursionError:
+        except (RecursionError, ValueError):  # nested too deeply, a number of thousands of digits
             work, position = work + JSON_CHARACTERS, position + 1
         if work > JSON_WORK:
             found = None
             break
     if not isinstance(found, dict):
         raise CommandError(
-            f"{program} printed no JSON object to take measurements from. Print one such as "
+            f"{program} printed no whole JSON object to take measurements from. Print one such as "
             f'{{"p99": 12.5}}, or give Command(parse=...).'
             f"{_tail('stdout', text)}{_tail('stderr', errors)}"
         )

@@ -1,8 +1,11 @@
 """The log of one study: its trials in the store, read with the space and model of today."""
 
+import re
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,12 @@ from boatppl.evidence import INFEASIBLE, OUT_OF_RANGE, OUTSIDE
 from boatppl.fingerprint import Description, changes, fingerprint
 from boatppl.processes import identity
 from boatppl.space import Space
-from boatppl.storage import Storage
+from boatppl.storage import Storage, StorageError
 from boatppl.trial import State, Trial, Trials
 from boatppl.words import ModelError, listed
+
+#: What could not be written, by file, study and number: kept while this process lives.
+UNWRITTEN: dict[tuple[Path | None, str, int], Trial] = {}
 
 
 class Log:
@@ -40,7 +46,8 @@ class Log:
         self.seed = seed
         self.changed = self._begin(description)
         self._read: dict[int, Trial] = {}  # finished ones, which never change
-        self.trials = Trials(map(self._as_read, storage.trials(name)))
+        self.trials = Trials()
+        self.read()
 
     def _begin(self, description: Description) -> tuple[str, ...]:
         before = self.storage.sessions(self.name)
@@ -56,7 +63,7 @@ class Log:
 
     def resumption(self) -> str:
         """Say in one sentence what has changed since the last session, and what became of the runs."""
-        fates = Counter(mark for trial in self.trials for mark in trial.marks if _of_change(mark))
+        fates = Counter(_kind(mark) for trial in self.trials for mark in trial.marks if _of_change(mark))
         n = len(self.trials)
         kept = f"{n} trial{' is' if n == 1 else 's are'} kept"
         if fates:
@@ -69,7 +76,14 @@ class Log:
             self.read()
 
     def read(self) -> None:
-        """Read from the store what may have changed."""
+        """Read from the store what may have changed, and write what could not be written before."""
+        for place, trial in list(UNWRITTEN.items()):
+            if place[:2] == (self.storage.path, self.name):
+                try:
+                    self.finish(trial)
+                except StorageError:  # it still cannot be, and is kept; or it was given up meanwhile
+                    if trial.number not in [known.number for known in self.storage.trials(self.name).running]:
+                        del UNWRITTEN[place]
         self.trials = Trials(map(self._as_read, self.storage.trials(self.name, self.trials)))
 
     def asked(self, trial: Trial) -> Trial:
@@ -125,7 +139,15 @@ class Log:
 
     def finish(self, trial: Trial) -> Trial:
         """Store the outcome of a running trial and return the trial as it is logged."""
-        trial = self._as_read(self.storage.finish(self.name, trial))
+        place = self.storage.path, self.name, trial.number
+        trial = UNWRITTEN.get(place, trial)
+        try:
+            trial = self._as_read(self.storage.finish(self.name, trial))
+        except StorageError as error:
+            if isinstance(error.__cause__, sqlite3.Error | OSError):  # a full disk: it may have space later
+                UNWRITTEN[place] = trial
+            raise
+        UNWRITTEN.pop(place, None)
         self.trials = self.trials.with_trial(trial)
         return trial
 
@@ -162,6 +184,11 @@ class Log:
         if (found, kept.keys(), marks) == (trial.configuration, trial.measurements.keys(), list(trial.marks)):
             return trial
         return replace(trial, configuration=found, measurements=kept, marks=tuple(dict.fromkeys(marks)))
+
+
+def _kind(mark: str) -> str:
+    """A mark without the values that tell runs of one kind apart."""
+    return re.sub(r"=[^,]*", "", mark) if mark.startswith("with ") else mark
 
 
 def _of_change(mark: str) -> bool:

@@ -76,7 +76,7 @@ def optimize(
         The node or derived quantity to optimise: one of the two.
     n_trials
         How many trials the study holds at the end, those of an earlier session included; control and
-        confirmation runs are counted apart.
+        confirmation runs are counted apart. Sessions that share a file may each run one more.
     budget
         Wall time: seconds, a timedelta, or ``"30min"``, ``"2h"``, ``"90s"``. No trial starts after it.
     stop

@@ -109,8 +109,11 @@ class Study:
             raise ModelError(f"acquisition= is {expected_one_of(ACQUISITIONS, acquisition)}.")
         self.acquisition = acquisition
         check_flag("hedge=", hedge)
-        if not isinstance(name, str) or not name:
-            raise ModelError(f"name= is the study's name in its file, a text such as 'study'; got {name!r}.")
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise ModelError(
+                "name= is the study's name in its file, a text of one line such as 'study'; got "
+                f"{readable(repr(name))}."
+            )
         if random_seed is not None:
             check_count("random_seed", random_seed, least=0)
         self.generic = isinstance(model, Space)
@@ -477,6 +480,10 @@ def default_n_initial(model: DAGModel, generic: bool) -> int:
 def _seed(storage: Storage, name: str, random_seed: int | None) -> int:
     """The seed that is asked for, else the one that the study began with; a new study's is kept."""
     kept = storage.get_setting(name, "random_seed")
+    if random_seed is not None and kept not in (None, random_seed):
+        logging.getLogger("boatppl").warning(
+            "study %r began with random_seed=%d and goes on with %d", name, kept, random_seed
+        )
     if kept is None:
         fresh = int(np.random.SeedSequence().generate_state(1)[0])
         kept = fresh if random_seed is None else int(random_seed)

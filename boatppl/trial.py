@@ -29,6 +29,7 @@ __all__ = [
     "validate_measurements",
 ]  # fmt: skip
 
+LARGEST = 1e100  # what a measurement may be: the square of its spread must be a number
 Measurement = float | NDArray[np.float64]  # () or the shape of the node's dims
 Record = dict[str, Any]  # what json.dumps(allow_nan=False) takes
 UNREADABLE = (Exception, SystemExit)  # what the methods of an object that a run returned may raise
@@ -452,6 +453,11 @@ def validate_measurements(
         if expected is None and hint:
             raise MeasurementError(f"The run measured {name!r}, which is no node{nodes}.{hint}")
         measured = _measurement(name, value, expected=None if expected is None else tuple(expected))
+        if np.nanmax(np.abs(measured), initial=0.0) > LARGEST:
+            raise MeasurementError(
+                f"{name}: expected at most {LARGEST:g} in size, got {_shown(value)}: nothing can be learned "
+                "beside it. Raise an exception where the run failed, instead of giving it a large value."
+            )
         if isinstance(measured, float) or not np.isnan(measured).all():
             checked[name] = measured
     return checked

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import boatppl as boat
-from boatppl.log import Log
+from boatppl.log import UNWRITTEN, Log
 from boatppl.processes import identity
 from boatppl.retry import LOST, RETRIES, given_up, is_to_blame, to_retry
 from boatppl.storage import StorageError, Taken, open_storage
@@ -224,3 +224,43 @@ def test_a_trial_that_is_not_there_is_named(storage):
     log = a_log(storage)
     with pytest.raises((StorageError, IndexError), match="no trial 5"):
         log.asked(Trial(5, HERE))
+
+
+def test_many_runs_with_other_values_of_a_parameter_that_is_gone_are_one_clause(storage):
+    log = a_log(storage)
+    for x in range(6):
+        log.finish(log.start({"x": x, "gc": "g1"}, {}, origin="told").finish(State.COMPLETE, {"loss": 1.0}))
+    without = boat.Space(gc=boat.Categorical(["serial", "g1"]))
+    assert a_log(storage, without).resumption().endswith("Its 6 trials are kept, 6 marked 'with x'.")
+
+
+def test_what_could_not_be_written_is_written_when_it_can_be(tmp_path, monkeypatch):
+    with open_storage(tmp_path / "study.db") as storage:
+        storage.open_study("s", objective="loss", direction="minimize")
+        log = a_log(storage)
+        trial = log.start(HERE, {}, origin="told")
+        (pages,) = storage._connection.execute("PRAGMA page_count").fetchone()
+        storage._connection.execute(f"PRAGMA max_page_count = {pages}")  # a full disk
+        measured = trial.finish(State.COMPLETE, {"loss": 2.0}, marks=["x" * 100_000])
+        with pytest.raises(StorageError, match="Make space on the disk"):
+            log.finish(measured)
+        with pytest.raises(StorageError, match="Make space on the disk"):  # the end of its session
+            log.finish(trial.finish(State.ABORTED, reason="interrupted"))
+        log.refresh()
+        assert log.trials[0].is_running
+        storage._connection.execute("PRAGMA max_page_count = 1000000")
+        log.refresh()
+        assert log.trials[0] == measured
+        assert not UNWRITTEN
+
+
+def test_what_could_not_be_written_and_was_given_up_meanwhile_is_forgotten(tmp_path):
+    with open_storage(tmp_path / "study.db") as storage:
+        storage.open_study("s", objective="loss", direction="minimize")
+        log = a_log(storage)
+        trial = log.start(HERE, {}, origin="told")
+        given_up = storage.finish("s", trial.finish(State.ABORTED, reason="its process ended"))
+        UNWRITTEN[storage.path, "s", 0] = trial.finish(State.COMPLETE, {"loss": 2.0})
+        log.refresh()
+        assert log.trials[0] == given_up
+        assert not UNWRITTEN

@@ -516,8 +516,24 @@ def test_no_measurements_is_a_failed_trial(said, tmp_path):
     outcome = run_callable(Command(["cat", str(tmp_path / "said")]), {})
     assert outcome.state is State.FAILED
     assert outcome.reason.startswith(
-        "cat printed no JSON object to take measurements from. Print one such as"
+        "cat printed no whole JSON object to take measurements from. Print one such as"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "measured"),
+    [
+        ('{"p99": 1.5}\n{}', {"p99": 1.5}),  # an empty one says nothing
+        ('{"p99": 1.5}\n{"a": {"p99": 2}, "cost":', None),  # what is inside one that is cut off is a part
+        ('{"p99": 1.5}\n{"a": ' + "9" * 5000 + "}", {"p99": 1.5}),
+        ('done in {"p99": 3}} ms', {"p99": 3}),
+    ],
+)
+def test_the_last_whole_object_that_says_something_is_the_measurement(said, measured, tmp_path):
+    (tmp_path / "said").write_text(said)
+    outcome = run_callable(Command(["cat", str(tmp_path / "said")]), {})
+    assert outcome.measurements == measured
+    assert (outcome.reason is None) == (measured is not None)
 
 
 @pytest.mark.parametrize("noise", ["{\n", "{", '{"":1,\n', '{"', '{"a": [\n'])

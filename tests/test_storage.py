@@ -13,6 +13,7 @@ import shutil
 import signal
 import sqlite3
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -778,6 +779,39 @@ def test_what_a_program_said_is_kept_with_its_trial(path, capsys):
     assert "the output of trial 1 of study 's' is damaged" in capsys.readouterr().err
 
 
+def test_a_second_name_of_a_file_is_refused(path, capsys):
+    with open_storage(path) as storage:
+        storage.open_study("s", objective="p99", direction="minimize")
+        second = path.with_name("second.db")
+        second.hardlink_to(path)
+        with pytest.raises(StorageError, match=r"second\.db has another name, too \(a hard link\)"):
+            open_storage(second)
+        second.unlink()
+        storage.append("s", a_trial())
+    with open_storage(path) as storage:
+        assert len(storage.trials("s")) == 1
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:x.db?mode=ro", "sqlite:///x.db"])
+def test_what_is_an_address_elsewhere_is_no_path_here(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match="is no path; expected that of a file"):
+        open_storage(name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_goes_away_is_no_error(path):
+    filled(path, 300)
+    shown = subprocess.Popen(
+        [sys.executable, "-m", "boatppl", "json", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    shown.stdout.readline()
+    shown.stdout.close()
+    assert shown.stderr.read() == b""
+    shown.stderr.close()
+    assert shown.wait() == 0
+
+
 def test_a_file_that_sqlite_cannot_open_is_read_all_the_same(path, capsys):
     """As on a full disk, or on somebody else's: nothing can be written beside a file that was not closed."""
     with open_storage(path) as storage:
@@ -821,6 +855,8 @@ def test_the_command_line_says_what_is_wrong(path, capsys):
     with open_storage(path) as storage:
         storage.renew("s", "elsewhere 1.1")
         storage.append("s", told(Trial(30, {"x": 1}, started=STARTED)).finish(State.COMPLETE, {"a/b": 1.0}))
+    assert main(["netcdf", str(path), str(path.parent / "nowhere" / "out")]) == 1
+    assert "nowhere does not exist. Make it first." in capsys.readouterr().err
     for kind in ("netcdf", "zarr"):
         assert main([kind, str(path), str(path.with_name("out"))]) == 1
         assert "out cannot be written (ValueError: Given variables have" in capsys.readouterr().err

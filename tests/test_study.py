@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -666,3 +668,22 @@ def test_gains_are_ratios_only_of_positive_quantities():
     best = study.best
     assert best.ratio is None
     assert best.gain[1] == pytest.approx(0.36, abs=0.05)
+
+
+def test_a_study_that_goes_on_with_another_seed_says_so(space, tmp_path, caplog):
+    for seed in (1, None, 1, 7):
+        boat.Study(space, minimize="cost", storage=tmp_path / "study.db", random_seed=seed)
+    assert caplog.messages == ["study 'study' began with random_seed=1 and goes on with 7"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "two\nlines", "zero\0", "half \ud800", 3])
+def test_a_name_is_a_text_of_one_line(space, name):
+    with pytest.raises(boat.ModelError, match="a text of one line such as 'study'"):
+        boat.Study(space, minimize="cost", name=name)
+
+
+def test_a_penalty_that_nothing_can_be_learned_beside_is_refused(space):
+    study = boat.Study(space, minimize="cost")
+    with pytest.raises(boat.MeasurementError, match=r"cost: expected at most 1e\+100 in size, got 1\.79"):
+        study.tell(space.default, sys.float_info.max)
+    assert study.tell(space.default, -1e100).state is boat.State.COMPLETE

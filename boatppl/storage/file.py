@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from boatppl.storage.schema import APPLICATION_ID, SCHEMA_VERSION, expected, lay
 
 BUSY_SECONDS = 60.0  # how long to wait for another process's transaction; each takes milliseconds
 FROM_BACKUP = "Take the file from a backup, or start a study of another name."
+LINKED_SECONDS = 1.0  # that a file which is just being made may have two names
 UNWRITABLE = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_FULL")
 SHARED_MEMORY = ("/dev/shm",)
 NETWORK = (
@@ -70,6 +73,11 @@ def _copy(path: Path, memory: sqlite3.Connection) -> None:
 
 def whole_path(path: str | os.PathLike[str]) -> Path:
     """The place that a path leads to, links followed: what holds of the file holds there."""
+    if str(path) == ":memory:" or re.match(r"[a-z]+:(//|.*\?)", str(path)):
+        raise StorageError(
+            f"storage={str(path)!r} is no path; expected that of a file, such as 'study.db', or None for a "
+            "study in memory."
+        )
     try:
         return Path(path).expanduser().resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a zero byte, nobody's home
@@ -84,6 +92,18 @@ def refuse_what_is_no_file(path: Path) -> None:
         raise StorageError(f"{path} cannot be made: the folder {path.parent} does not exist. Make it first.")
     if path.exists() and not path.is_file():
         raise StorageError(f"{path} is no regular file; expected one, or a name that is free.")
+
+
+def refuse_second_name(path: Path) -> None:
+    """Refuse a file that has another name, a hard link: its log is kept beside one name only."""
+    deadline = time.monotonic() + LINKED_SECONDS
+    while path.stat().st_nlink > 1:  # for a moment, while another process makes it
+        if time.monotonic() > deadline:
+            raise StorageError(
+                f"{path} has another name, too (a hard link), and SQLite keeps what was written last beside "
+                "the name that it was opened by. Remove the other name, or copy the file rather than link it."
+            )
+        time.sleep(0.02)
 
 
 def refuse_network(path: Path) -> None:

@@ -22,6 +22,7 @@ from boatppl.storage.file import (
     places,
     refuse_another_file,
     refuse_network,
+    refuse_second_name,
     refuse_what_is_no_file,
     sentences,
     snapshot,
@@ -97,6 +98,8 @@ class Storage:
             refuse_network(self.path)
             if not self.path.exists():
                 create(self.path)
+            if not read_only:
+                refuse_second_name(self.path)
         in_file = self.path is not None and not read_only
         with sentences(self.path, "be opened"):
             if self.path is not None and read_only:
