@@ -88,7 +88,7 @@ def optimize(
         As :class:`Study` takes them, too: an earlier study, and how much its runs count.
     timeout
         Seconds that one run may take; the run is then ended with everything it started. A callable runs in a
-        child process for it, and what it prints is kept in :attr:`boatppl.Study.outputs` instead of shown.
+        child process for it, and what it prints is kept in ``study.outputs`` instead of shown.
     isolate
         Run each trial in a child process, which may crash without harm.
     memory
