@@ -215,10 +215,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--report", action="store_true", help="sum up what is there, and run nothing")
     options = parser.parse_args()
     wanted = list(cases(options.kinds, options.systems, options.seeds, options.trials))
     about = described()
-    found = suite(wanted, options.results / "wrong_models.csv", options.workers)
+    path = options.results / "wrong_models.csv"
+    found = _read(path) if options.report else suite(wanted, path, options.workers)
     where = "\n".join(f"- {name}: {value}" for name, value in about.items())
     text = (
         f"# Wrong models\n\n{' '.join(__doc__.split(': ', 1)[1].split())}\n\n"
