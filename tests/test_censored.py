@@ -239,11 +239,11 @@ def test_the_limit_that_ended_a_run_is_in_the_log_of_its_trial(tmp_path):
     space = boat.Space(x=boat.Integer(0, 4, default=0))
     path, common = tmp_path / "study.db", {"random_seed": 1, "progress": False, "n_trials": 2}
     command = boat.Command(
-        ["sh", "-c", 'test {x} -gt 0 && echo "{\\"loss\\": {x}}" || sleep 60'], timeout=0.3
+        ["sh", "-c", 'test {x} -gt 0 && echo "{\\"loss\\": {x}}" || sleep 60'], timeout=1.0
     )
-    result = boat.optimize(command, space, minimize="loss", storage=path, timeout=5.0, **common)
+    result = boat.optimize(command, space, minimize="loss", storage=path, timeout=9.0, **common)
     first = boat.Study(space, minimize="loss", storage=path).trials[0]
-    assert (first.state, first.timeout) == (State.TIMED_OUT, 0.3)
+    assert (first.state, first.timeout) == (State.TIMED_OUT, 1.0)
     assert first == result.study.trials[0]
     assert result.study.trials[1].timeout is None
     for damage in ("'0.4'", "NULL"):
@@ -257,8 +257,8 @@ def test_the_limit_that_ended_a_run_is_in_the_log_of_its_trial(tmp_path):
             pass
         return 1.0
 
-    result = boat.optimize(hang, space, minimize="loss", timeout=0.4, **common)
-    assert [trial.timeout for trial in result.study.trials] == [0.4, None]
+    result = boat.optimize(hang, space, minimize="loss", timeout=2.0, **common)
+    assert [trial.timeout for trial in result.study.trials] == [2.0, None]
 
 
 def test_a_user_says_the_limit_of_a_run_made_elsewhere():
