@@ -142,7 +142,7 @@ def test_a_time_limit_ends_a_run_that_hangs():
             pass
         return run(configuration)
 
-    result = boat.optimize(sometimes_hangs, SPACE.fix(y=8), n_trials=2, timeout=0.5, **quiet(n_initial=2))
+    result = boat.optimize(sometimes_hangs, SPACE.fix(y=8), n_trials=2, timeout=2.0, **quiet(n_initial=2))
     assert list(result.trials["state"]) == ["complete", "timed out"]
 
 
