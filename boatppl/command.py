@@ -182,11 +182,15 @@ class Command:
             os.close(pipe)
         output, errors = Stream(_number(process.stdout), self.max_output), Stream(_number(process.stderr))
         failure = Stream(not_begun)
+
+        def ended() -> bool:
+            return process.poll() is not None
+
         with process, os.fdopen(not_begun):
             try:
-                in_time = listen([output, errors, failure], _ended(process), limit=limit, stop=stop)
+                in_time = listen([output, errors, failure], ended, limit=limit, stop=stop)
             finally:
-                end_tree(process.pid, mark, _ended(process))
+                end_tree(process.pid, mark, ended)
         if failure.heard:
             number, _, why = failure.text.partition(" ")
             raise self._not_started(OSError(int(number), ""), why)
@@ -228,10 +232,6 @@ def check_bytes(option: str, value: object) -> None:
     """Raise ValueError for a limit that is no positive number of bytes; None is no limit."""
     if value is not None and (isinstance(value, bool) or not (isinstance(value, int) and value > 0)):
         raise ValueError(f"{option} is a positive number of bytes; got {value!r}.")
-
-
-def _ended(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
-    return lambda: process.poll() is not None
 
 
 def _number(pipe: IO[bytes] | None) -> int:

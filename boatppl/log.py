@@ -45,7 +45,6 @@ class Log:
         self.storage, self.name, self.space, self.shapes = storage, name, space, dict(shapes)
         self.seed = seed
         self.changed = self._begin(description)
-        self._read: dict[int, Trial] = {}  # finished ones, which never change
         self.trials = Trials()
         self.read()
 
@@ -84,7 +83,9 @@ class Log:
                 except StorageError:  # it still cannot be, and is kept; or it was given up meanwhile
                     if trial.number not in [known.number for known in self.storage.trials(self.name).running]:
                         del UNWRITTEN[place]
-        self.trials = Trials(map(self._as_read, self.storage.trials(self.name, self.trials)))
+        finished = {trial.number for trial in self.trials.finished}
+        every = self.storage.trials(self.name, self.trials)
+        self.trials = Trials(trial if trial.number in finished else self._fitting(trial) for trial in every)
 
     def asked(self, trial: Trial) -> Trial:
         """The trial of this number as it was handed out, with the host that is told now: a told trial's
@@ -142,7 +143,7 @@ class Log:
         place = self.storage.path, self.name, trial.number
         trial = UNWRITTEN.get(place, trial)
         try:
-            trial = self._as_read(self.storage.finish(self.name, trial))
+            trial = self._fitting(self.storage.finish(self.name, trial))
         except StorageError as error:
             if isinstance(error.__cause__, sqlite3.Error | OSError):  # a full disk: it may have space later
                 UNWRITTEN[place] = trial
@@ -150,14 +151,6 @@ class Log:
         UNWRITTEN.pop(place, None)
         self.trials = self.trials.with_trial(trial)
         return trial
-
-    def _as_read(self, trial: Trial) -> Trial:
-        known = self._read.get(trial.number)
-        if known is None:
-            known = self._fitting(trial)
-            if not trial.is_running:
-                self._read[trial.number] = known
-        return known
 
     def _fitting(self, trial: Trial) -> Trial:
         """The trial with a value for every parameter of the space, and with marks for what does not fit."""

@@ -154,11 +154,12 @@ class Policy:
         names = list(shares)
         draw = np.random.default_rng([seed, 51]).choice(len(names), p=list(shares.values()))
         proposer = rivals.first if initial else names[draw]
+        success = self._success(known)
         runs = Runs(
             measured=self._rows(known.eligible),
             pending=self._rows(trials.running),
             taken=self._rows(kept(trials)),
-            feasible=self.feasible(known, context),
+            feasible=self._cautious(success, known, context),
         )
         stage("searching the space")
         found = suggest(
@@ -170,7 +171,7 @@ class Policy:
         if initial:
             del record["forecasts"]
         record |= self.limits.outlook(posteriors[rivals.first], known, found.unit, context)
-        if (success := self._success(known)) is not None:
+        if success is not None:
             record["success"] = float(np.exp(success(found.unit[None])[0]))
         record |= _stood_in(posteriors)
         if found.repeated:
@@ -184,7 +185,12 @@ class Policy:
     def feasible(self, known: Evidence, context: Mapping[str, Any], care: float = 1.0) -> Score | None:
         """The log probability that a run succeeds (its weight is :data:`boatppl.feasible.CARE`) and that the
         limits are kept (its weight is ``care``); None where nothing speaks against any configuration."""
-        success = self._success(known)
+        return self._cautious(self._success(known), known, context, care)
+
+    def _cautious(
+        self, success: Score | None, known: Evidence, context: Mapping[str, Any], care: float = 1.0
+    ) -> Score | None:
+        """As :meth:`feasible`, where the log probability of success is known already."""
         scores: list[tuple[float, Score]] = [] if success is None else [(CARE, success)]
         if self.limits.limits:
             posterior = self.rivals.posterior(self.rivals.first, known.trials, known.objective)

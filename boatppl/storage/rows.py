@@ -46,14 +46,17 @@ class SessionRecord:
     description: dict[str, Any]
 
 
-def study_of(where: str, row: sqlite3.Row) -> StudyRecord:
-    """Read a row of ``studies``."""
+def whole(where: str, row: sqlite3.Row, what: str) -> list[Any]:
+    """Give the values of a row; raise a StorageError that names it where its digest does not fit them."""
     *values, digest = row
     if digest != digest_of(*values):
-        raise StorageError(
-            f"{where}: the entry of study {row['name']!r} is damaged (its digest does not fit). {FROM_BACKUP}"
-        )
-    name, created, *rest = values
+        raise StorageError(f"{where}: {what} is damaged (its digest does not fit). {FROM_BACKUP}")
+    return values
+
+
+def study_of(where: str, row: sqlite3.Row) -> StudyRecord:
+    """Read a row of ``studies``."""
+    name, created, *rest = whole(where, row, f"the entry of study {row['name']!r}")
     return StudyRecord(name, datetime.fromisoformat(created), *rest)
 
 
@@ -76,8 +79,8 @@ def trial_of(where: str, row: sqlite3.Row) -> Trial:
 def session_of(where: str, row: sqlite3.Row, model: sqlite3.Row | None) -> SessionRecord:
     """Read a row of ``sessions``, and the one of ``models`` that it names."""
     *values, digest = row
-    whole = model is not None and model["digest"] == digest_of(model["fingerprint"], model["description"])
-    if model is None or not whole or digest != digest_of(*values):
+    intact = model is not None and model["digest"] == digest_of(model["fingerprint"], model["description"])
+    if model is None or not intact or digest != digest_of(*values):
         raise StorageError(
             f"{where}: session {row['number']} of study {row['study']!r} is damaged (its digest "
             f"does not fit). {FROM_BACKUP}"

@@ -15,7 +15,6 @@ from typing import Any, Self
 
 from boatppl.storage.errors import StorageError, Taken
 from boatppl.storage.file import (
-    FROM_BACKUP,
     connect,
     create,
     identity,
@@ -39,6 +38,7 @@ from boatppl.storage.rows import (
     session_of,
     study_of,
     trial_of,
+    whole,
 )
 from boatppl.storage.schema import lay_out
 from boatppl.trial import Trial, Trials
@@ -237,11 +237,7 @@ class Storage:
                 "SELECT * FROM settings WHERE study = ? ORDER BY key", (study,)
             ).fetchall()
         for row in rows:
-            if row["digest"] != digest_of(study, row["key"], row["value"]):
-                raise StorageError(
-                    f"{self._where}: setting {row['key']!r} of study {study!r} is damaged (its digest does "
-                    f"not fit). {FROM_BACKUP}"
-                )
+            whole(self._where, row, f"setting {row['key']!r} of study {study!r}")
         return {row["key"]: json.loads(row["value"]) for row in rows}
 
     # ---- trials
@@ -342,11 +338,7 @@ class Storage:
             self._study(connection, study)
             rows = connection.execute("SELECT * FROM leases WHERE study = ?", (study,)).fetchall()
         for row in rows:
-            if row["digest"] != digest_of(*tuple(row)[:-1]):
-                raise StorageError(
-                    f"{self._where}: the lease of {row['host']!r} in study {study!r} is damaged (its digest "
-                    f"does not fit). {FROM_BACKUP}"
-                )
+            whole(self._where, row, f"the lease of {row['host']!r} in study {study!r}")
         return {row["host"]: datetime.fromisoformat(row["renewed"]) for row in rows}
 
     def keep_output(self, study: str, number: int, output: str) -> None:
@@ -366,11 +358,7 @@ class Storage:
                 "SELECT * FROM outputs WHERE study = ? ORDER BY number", (study,)
             ).fetchall()
         for row in rows:
-            if row["digest"] != digest_of(*tuple(row)[:-1]):
-                raise StorageError(
-                    f"{self._where}: the output of trial {row['number']} of study {study!r} is damaged (its "
-                    f"digest does not fit). {FROM_BACKUP}"
-                )
+            whole(self._where, row, f"the output of trial {row['number']} of study {study!r}")
         return {row["number"]: row["output"] for row in rows}
 
     # ---- inside
