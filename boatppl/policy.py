@@ -19,7 +19,7 @@ from boatppl.propagate import Posterior, needed, prior
 from boatppl.retry import to_retry
 from boatppl.rivals import GENERIC, Rivals
 from boatppl.stage import stage
-from boatppl.suggest import Runs, Score, suggest
+from boatppl.suggest import Runs, Score
 from boatppl.trial import State, Trial, Trials
 from boatppl.words import ModelError, listed
 
@@ -162,12 +162,10 @@ class Policy:
             feasible=self._cautious(success, known, context),
         )
         stage("searching the space")
-        found = suggest(
-            posteriors[proposer], self.goal, runs, seed, acquisition=self.acquisition, contexts=context
-        )
+        found, said = rivals.suggest(posteriors, shares, proposer, runs, seed, self.acquisition, context)
         [configuration] = self.space.decode(found.unit[None])
         record = rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
-        record |= {"proposed_by": proposer, "evaluated": found.evaluated}
+        record |= said
         if initial:
             del record["forecasts"]
         record |= self.limits.outlook(posteriors[rivals.first], known, found.unit, context)

@@ -388,6 +388,13 @@ def needed(model: DAG, target: str) -> list[str]:
     return [name for name in model.order if name in wanted and (name in model.nodes or name in model.derived)]
 
 
+def parameters_of(model: DAG, target: str) -> frozenset[str]:
+    """Return the parameters that ``target`` depends on, and those that decide whether they are active."""
+    parts = needed(model, target)
+    wires = [wire for part in parts for wire in (*model.parents(part), *model.inputs_of(part))]
+    return model.space.with_parents(name for name in model.origins(wires) if name in model.space.parameters)
+
+
 def _tile(luck: np.ndarray, n: int, over: int) -> np.ndarray:
     """``(draw, *over)`` repeated for every configuration, or ``(draw, configuration, *over)``, as ``(draw,
     row)``."""

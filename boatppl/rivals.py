@@ -14,9 +14,9 @@ from boatppl.hedge import Forecast, forecast_run, mixture, quantiles, weights
 from boatppl.incumbent import Best, best_column, best_of, noise_free
 from boatppl.infer import SHORT, Chains
 from boatppl.node import Node, generic
-from boatppl.propagate import Posterior
+from boatppl.propagate import Posterior, parameters_of
 from boatppl.space import Space
-from boatppl.suggest import Goal, contenders
+from boatppl.suggest import Goal, Runs, Suggestion, completed, contenders, suggest
 from boatppl.table import check_domain, measured, shape_of
 from boatppl.trial import Trial, validate_measurements
 from boatppl.words import ModelError, listed, nearest
@@ -92,6 +92,34 @@ class Rivals:
         """Return one rival's posterior, or what stands in for it (:meth:`boatppl.fit.Inference.lasting`)."""
         rows = with_objective(trials, self.goal, objective)
         return self.inference[name].lasting(measured(self.models[name], rows), length)
+
+    def suggest(
+        self,
+        posteriors: Mapping[str, Posterior],
+        shares: Mapping[str, float],
+        proposer: str,
+        runs: Runs,
+        seed: int,
+        acquisition: str,
+        contexts: Mapping[str, Any],
+    ) -> tuple[Suggestion, dict[str, Any]]:
+        """Return what a rival proposes, and for the log whose choice it was.
+
+        Of parameters that it does not see it has no opinion: the heaviest rival that sees some of them
+        chooses those.
+        """
+        found = suggest(
+            posteriors[proposer], self.goal, runs, seed, acquisition=acquisition, contexts=contexts
+        )
+        seen = {name: parameters_of(model, self.goal.name) for name, model in self.models.items()}
+        more = [name for name in shares if seen[name] - seen[proposer]]
+        record: dict[str, Any] = {"proposed_by": proposer}
+        if more and not found.repeated:
+            other = max(more, key=shares.__getitem__)
+            free = sorted(seen[other] - seen[proposer])
+            found = completed(posteriors[other], self.goal, found, free, runs, seed, contexts)
+            record["completed"] = {other: free}
+        return found, record | {"evaluated": found.evaluated}
 
     def outlook(
         self,

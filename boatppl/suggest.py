@@ -1,8 +1,8 @@
 """From a posterior to the next configuration: acquisition by the draws, searched over the space."""
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -166,6 +166,56 @@ def suggest(
         return _new(posterior, goal, known, runs, seed, acquisition, contexts)
     except Exhausted:
         return _again(posterior, goal, known, runs, seed, contexts)
+
+
+def completed(
+    posterior: Posterior,
+    goal: Goal,
+    found: Suggestion,
+    free: Collection[str],
+    runs: Runs,
+    seed: int,
+    contexts: Mapping[str, Any] | None = None,
+) -> Suggestion:
+    """Return a suggestion with its ``free`` parameters chosen by expected improvement under a posterior.
+
+    For a model that does not see some parameters: it is indifferent to them, and another model is not.
+    """
+    space = posterior.model.space
+    [configuration] = space.decode(found.unit[None])
+    part = space.fix(**{name: value for name, value in configuration.items() if name not in free})
+    moving = np.concatenate([np.arange(space.slices[n].start, space.slices[n].stop) for n in part.slices])
+
+    def whole(rows: np.ndarray) -> np.ndarray:
+        unit = np.repeat(found.unit[None], len(rows), axis=0)
+        unit[:, moving] = rows
+        return unit
+
+    def sloped(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, slopes = improvement.with_gradient(whole(rows))
+        return values, slopes[:, moving]
+
+    known = contenders(posterior, goal, runs.measured, posterior.luck([seed, 1]), contexts)
+    few, known = affordable(posterior, known)
+    improvement = Improvement(few, goal, known, runs.pending, seed, contexts)
+    beside = np.delete(runs.taken - found.unit, moving, axis=1)
+    taken = runs.taken[(np.abs(beside) < 1e-9).all(axis=1)][:, moving]
+    screen, feasible = improvement.thinned(SCREENING), runs.feasible
+    try:
+        filled = _search(
+            lambda rows: improvement(whole(rows)),
+            sloped,
+            lambda rows: screen(whole(rows)),
+            part,
+            improvement.points[:, moving],
+            replace(
+                runs, taken=taken, feasible=None if feasible is None else lambda rows: feasible(whole(rows))
+            ),
+            seed,
+        )
+    except Exhausted:
+        return found
+    return replace(found, unit=whole(filled.unit[None])[0], evaluated=found.evaluated + filled.evaluated)
 
 
 def affordable(posterior: Posterior, known: np.ndarray) -> tuple[Posterior, np.ndarray]:

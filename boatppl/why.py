@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from boatppl.text import shown
+from boatppl.words import listed
 
 REASONS = {
     "default": "the configuration in use today",
@@ -29,6 +30,9 @@ def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
     'exploring: expected gain 11.8, 31 % sure; the doubt is in full_rate 81 %, pause 19 %'
     >>> reason("suggested", {**known, "success": 0.92, "limits": {"memory_mb <= 800": 0.97}})[-53:]
     '; 92 % sure to succeed, 97 % sure of memory_mb <= 800'
+    >>> both = {"weights": {"structured": 0.6, "generic": 0.4}, "proposed_by": "structured"}
+    >>> reason("suggested", {**known, **both, "completed": {"generic": ["threads"]}})[-44:]
+    '; proposed by structured, threads by generic'
     >>> reason("default", None)
     'the configuration in use today'
     """
@@ -48,7 +52,10 @@ def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
     risks = [f"{100 * p:.0f} % sure {what}" for what, p in odds.items() if p < SURE]
     text += f"; {', '.join(risks)}" if risks else ""
     by = known.get("proposed_by")
-    return f"{text}; proposed by {by}" if by is not None and len(known.get("weights", {})) > 1 else text
+    if by is None or len(known.get("weights", {})) < 2:
+        return text
+    others = (f", {listed(names)} by {other}" for other, names in known.get("completed", {}).items())
+    return f"{text}; proposed by {by}{''.join(others)}"
 
 
 def gain(known: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from scipy.stats import lognorm
 
 import boatppl as boat
 from boatppl.hedge import LEAST, Forecast, quantiles, weights
+from boatppl.suggest import Improvement, Runs, Suggestion, completed, contenders
 from boatppl.transform import Transform
 
 PRIOR = {"structured": 0.8, "generic": 0.2}
@@ -104,6 +105,43 @@ def test_a_nonsense_model_is_given_up_and_the_optimum_is_found_all_the_same():
     assert wrong.weights["generic"] > 0.6
     x, y = wrong.best.configuration.values()
     assert 30 / x + 0.5 * x + abs(y - 3) < 1.3 * 2 * np.sqrt(15)
+
+
+GATED = boat.Space(
+    **SPACE.parameters, on=boat.Boolean(default=False), z=boat.Float(0, 1, when={"on": True})
+).constrain(lambda x, y: x + y < 25)
+
+
+def test_what_the_proposing_model_does_not_see_is_chosen_by_the_one_that_does(monkeypatch):
+    """``y`` is nobody's but the generic model's, however little that one is listened to."""
+    monkeypatch.setattr("boatppl.rivals.PRIOR_OF_GENERIC", 0.01)
+    model = boat.DAGModel(GATED, [replace(rate, name="cost")])
+    study, rng = boat.Study(model, minimize="cost", random_seed=1), np.random.default_rng(0)
+    for _ in range(16):
+        trial = study.ask()
+        study.tell(trial, system(trial.configuration, rng)["cost"])
+    late = [trial for trial in study.trials[8:] if trial.suggestion["proposed_by"] == "structured"]
+    assert late[-1].suggestion["completed"] == {"generic": ["on", "y", "z"]}
+    assert ", on, y and z by generic" in late[-1].why
+    assert np.mean([abs(trial.configuration["y"] - 3) for trial in late]) < 2.5  # 4 where nobody chooses
+
+
+def test_a_completed_suggestion_is_the_best_of_those_that_differ_in_what_was_free():
+    study = played(boat.DAGModel(GATED, [rate, cost]), 8)
+    rivals, known = study.rivals, study.evidence()
+    posterior = rivals.posterior("generic", known.trials, known.objective)
+    measured = GATED.encode([trial.configuration for trial in study.trials])
+    chosen = {"x": 3.0, "y": 9, "on": False}
+    found = Suggestion(GATED.encode([GATED.validate(chosen)])[0], 1)
+    runs = Runs(measured, measured[:0], measured)
+    filled = completed(posterior, study.goal, found, ["on", "y", "z"], runs, 5)
+    [after] = GATED.decode(filled.unit[None])
+    assert after["x"] == pytest.approx(3.0)
+    best = contenders(posterior, study.goal, measured, posterior.luck([5, 1]))
+    score = Improvement(posterior, study.goal, best, runs.pending, 5)
+    others = GATED.encode([{**c, "x": 3.0} for c in GATED.design(300, 1) if c["y"] + 3 < 25])
+    assert score(filled.unit[None])[0] >= score(others).max() - 1e-3
+    assert score(filled.unit[None])[0] > score(found.unit[None])[0]
 
 
 def test_rival_models_are_compared_and_the_first_is_shown():

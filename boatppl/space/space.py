@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -279,6 +279,10 @@ class Space:
         rows = self._cube.array(unit)
         always = np.full(len(rows), name not in self._ruled_out)
         return self._cube.read(rows)[1].get(name, always)
+
+    def with_parents(self, names: Iterable[str]) -> frozenset[str]:
+        """Parameters `names` and those that decide whether they are active."""
+        return frozenset(self._cube.restricted(names).parameters)
 
     def pullback(
         self,
