@@ -38,16 +38,21 @@ def log_expected_improvement(mean: np.ndarray, variance: np.ndarray, best: np.nd
 def log_expected_improvement_slopes(
     mean: np.ndarray, variance: np.ndarray, best: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return d logEI / d mean and d logEI / d variance, shaped as mean; zero where the variance is zero."""
+    """Return d logEI / d mean and d logEI / d variance, shaped as mean.
+
+    With zero variance the former is that of the log of the plain improvement, and the latter zero.
+    """
     spread = np.sqrt(np.maximum(variance, 1e-300))
-    z = (np.reshape(best, (-1, 1)) - mean) / spread
+    gain = np.reshape(best, (-1, 1)) - mean
+    z = gain / spread
     log_h = log_improvement(z)
     with np.errstate(all="ignore"):
         d_mean = -np.exp(log_ndtr(z) - log_h) / spread
         d_spread = np.exp(-0.5 * z**2 - LOG_SQRT_2PI - log_h) / spread
     d_variance = d_spread / (2.0 * spread)
     there = (variance > 0.0) & np.isfinite(d_mean) & np.isfinite(d_variance)
-    return np.where(there, d_mean, 0.0), np.where(there, d_variance, 0.0)
+    certain = np.where((variance <= 0.0) & (gain > 0.0), -1.0 / np.where(gain > 0.0, gain, 1.0), 0.0)
+    return np.where(there, d_mean, certain), np.where(there, d_variance, 0.0)
 
 
 def average(log_values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Rival models: what each said before a run, how well it said it, and how much to listen to it.
 
 Every suggested trial is predicted, end to end from the configuration alone, by every rival before it runs.
-The log density that a rival gave to what was then measured is an honest score at no extra cost, and the
-weights follow from the scores of the log: nothing is refitted, and a resumed study has the weights of an
-uninterrupted one.
+The log density that a rival gave to what was then measured is an honest score at no extra cost (what is
+worse than the default is all the same), and the weights follow from the scores of the log: nothing is
+refitted, and a resumed study has the weights of an uninterrupted one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import log_ndtr, logsumexp
 
 from boatppl.compile.density import DEGREES_OF_FREEDOM
 from boatppl.predict import predictive
@@ -44,6 +44,17 @@ class Forecast:
         terms = -0.5 * z**2 - np.log(spread) - 0.5 * np.log(2 * np.pi)
         density = logsumexp(terms) - np.log(len(mean)) + float(self.transform.log_jacobian(np.array(value)))
         return float(density) if np.isfinite(density) else -np.inf
+
+    def log_score(self, value: float, worst: float | None, maximize: bool = False) -> float:
+        """Return the log density of a measured value that is no worse than ``worst``, and otherwise the log
+        probability of a worse one (censored likelihood: Diks, Panchenko & van Dijk 2011).
+
+        It is proper, and blind to how bad a bad configuration was said to be: no choice depends on that.
+        """
+        if worst is None or (value >= worst if maximize else value <= worst):
+            return self.log_density(value)
+        z = (float(self.transform.forward(np.array(worst))) - np.array(self.mean)) / np.array(self.spread)
+        return float(logsumexp(log_ndtr(z if maximize else -z)) - np.log(len(z)))
 
     def to_record(self) -> dict[str, Any]:
         """Return a JSON-able dict."""
@@ -93,11 +104,11 @@ def _kept(transform: Transform, mean: np.ndarray, spread: np.ndarray, kept: int)
 
 
 def weights(scores: Sequence[Mapping[str, float]], prior: Mapping[str, float]) -> dict[str, float]:
-    """Return each rival's weight from its log densities of the runs so far.
+    """Return each rival's weight from its scores of the runs so far.
 
-    ``scores`` has a mapping rival -> log density for every scored run. Weights are proportional to
-    ``prior * exp(TEMPER * sum of scores)``, where no run counts more than ``WORST`` against a rival and no
-    weight is below ``LEAST``.
+    ``scores`` has a mapping rival -> :meth:`Forecast.log_score` for every scored run. Weights are
+    proportional to ``prior * exp(TEMPER * sum of scores)``, where no run counts more than ``WORST`` against a
+    rival and no weight is below ``LEAST``.
     """
     names = list(prior)
     total = np.log([prior[name] for name in names])

@@ -184,12 +184,19 @@ class Rivals:
         """Return the weights before any score and after each scored trial."""
         scores: list[dict[str, float]] = []
         found = [weights(scores, self.prior)]
+        worst = self._of_default(trials, objective)
         for trial in self.scored(trials, objective):
             value, records = objective[trial.number], _forecasts(trial)
             known = {name: Forecast.from_record(records[name]) for name in self.models}
-            scores.append({name: forecast.log_density(value) for name, forecast in known.items()})
+            scores.append({n: f.log_score(value, worst, self.goal.maximize) for n, f in known.items()})
             found.append(weights(scores, self.prior))
         return found
+
+    def _of_default(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> float | None:
+        """What the default measured first; None where it did not measure the objective."""
+        default = self.models[self.first].space.default
+        found = (objective[t.number] for t in trials if t.number in objective and t.configuration == default)
+        return next(found, None)
 
     def scored(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> list[Trial]:
         """Return the trials that every rival had predicted, and that measured the objective."""

@@ -98,8 +98,7 @@ class Improvement:
         self.posterior = realised.to_search()
         self.points = points
         self.best = np.nanmin(goal.sign * values, axis=1)
-        self.derived = goal.name in posterior.model.derived
-        self.smooth = smoothing(values) if self.derived else None
+        self.smooth = smoothing(values) if _certain(posterior, goal) else None
 
     def _moments(self, unit: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
         forward = self.posterior.propagate(unit, self.goal.name, self.luck, self.contexts)
@@ -135,6 +134,11 @@ class Improvement:
         rng = np.random.default_rng(len(unit))
         path = mean + np.sqrt(variance) * rng.normal(size=(len(mean), 1))
         return unit[np.unique(np.nanargmin(path, axis=1))]
+
+
+def _certain(posterior: Posterior, goal: Goal) -> bool:
+    """Whether a draw knows the objective everywhere: a derived one, or a node without residual."""
+    return goal.name in posterior.model.derived or posterior.nodes[goal.name].predictor is None
 
 
 def contenders(

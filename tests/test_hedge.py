@@ -24,6 +24,28 @@ def test_a_forecast_is_a_density_in_the_natural_unit():
     assert one.log_density(-1.0) == -np.inf
 
 
+@pytest.mark.parametrize("maximize", [False, True])
+def test_a_score_is_proper_and_blind_to_how_bad_a_bad_run_was_said_to_be(maximize):
+    true, worst = Forecast(Transform("log"), (1.0,), (0.5,)), 3.5
+    others = [
+        Forecast(Transform("log"), (m,), (s,)) for m, s in ((1.3, 0.5), (0.8, 0.5), (1.0, 0.2), (1.0, 1.0))
+    ]
+
+    def expected(forecast):
+        def each(y):
+            return np.exp(true.log_density(y)) * forecast.log_score(y, worst, maximize)
+
+        return sum(quad(each, *ends, limit=200)[0] for ends in ((1e-3, worst), (worst, 60.0)))
+
+    assert all(expected(other) < expected(true) - 0.01 for other in others)
+    bad = (1.0, 2.0) if maximize else (5.0, 500.0)
+    assert len({true.log_score(y, worst, maximize) for y in bad}) == 1
+    assert np.exp(true.log_score(bad[0], worst, maximize)) == pytest.approx(
+        lognorm(0.5, scale=np.e).cdf(worst) if maximize else lognorm(0.5, scale=np.e).sf(worst)
+    )
+    assert true.log_score(bad[0], None, maximize) == true.log_density(bad[0])
+
+
 def test_a_forecast_survives_the_log():
     forecast = Forecast(Transform("sqrt", 0.1, 3.0), (0.1, 0.7), (0.3, 0.2))
     assert Forecast.from_record(json.loads(json.dumps(forecast.to_record()))) == forecast
@@ -142,6 +164,17 @@ def test_a_completed_suggestion_is_the_best_of_those_that_differ_in_what_was_fre
     others = GATED.encode([{**c, "x": 3.0} for c in GATED.design(300, 1) if c["y"] + 3 < 25])
     assert score(filled.unit[None])[0] >= score(others).max() - 1e-3
     assert score(filled.unit[None])[0] > score(found.unit[None])[0]
+
+
+def test_runs_worse_than_the_default_count_alike():
+    """A model that knows where it is good is not given up for how bad it says the rest is."""
+    study = played(boat.DAGModel(SPACE, [rate, cost]), 4)
+    objective = {trial.number: trial.measurements["cost"] for trial in study.trials}
+    [scored] = study.rivals.scored(study.trials.finished, objective)
+    assert objective[scored.number] < objective[0]  # the default's
+    bad, worse = ({scored.number: factor * objective[0]} for factor in (1.5, 100.0))
+    found = [study.rivals.weights(study.trials.finished, objective | other) for other in (bad, worse, {})]
+    assert found[0] == found[1] != found[2]
 
 
 def test_rival_models_are_compared_and_the_first_is_shown():

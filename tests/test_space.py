@@ -121,7 +121,7 @@ class TestEveryKindWithEveryFeature:
         rng = np.random.default_rng(4)
         unit = 0.02 + 0.96 * rng.random((30, space.dimension))
         for relax in (False, True):
-            smooth = space.continuous | (relax & np.array([_is_integer(space, c) for c in space.coordinates]))
+            smooth = space.continuous | (relax & np.array([_relaxes(space, c) for c in space.coordinates]))
             w = {
                 n: rng.standard_normal(v.shape)
                 for n, v in space.wires(unit, {"load": 50}, relax=relax).items()
@@ -146,8 +146,8 @@ class TestEveryKindWithEveryFeature:
                 np.testing.assert_allclose(pulled[rows, j], numeric[rows], rtol=2e-4, atol=2e-4)
 
 
-def _is_integer(space, coordinate):
-    return isinstance(space.parameters.get(coordinate), Integer)
+def _relaxes(space, coordinate):
+    return isinstance(space.parameters[coordinate.partition("[")[0]], Integer | Subset)
 
 
 def _same_side(space, a, b, relax, j):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from boatppl.search.ascent import ascend
+from boatppl.search.chains import chained
 from boatppl.search.moves import NARROWEST, WIDEST, Front, moved, polished
 from boatppl.search.trail import Floats, Gradient, Score, Trail
 from boatppl.space import Space
@@ -95,13 +96,17 @@ def maximise(
         )
     front = _apart(candidates[kept], scores)
     polishing = polished(space, gradient=gradient is not None)
-    idle = 0
+    idle, chaining = 0, True
     for _ in range(ROUNDS if space.dimension else 0):
         if idle == PATIENCE or monotonic() > deadline:
             break
         before = front.values
         if gradient is not None:
             front = ascend(trail, gradient, front, tolerance)
+            if chaining:
+                linked = chained(trail, gradient, front)
+                chaining = bool((linked.values > front.values + tolerance).any())
+                front = linked
         front = moved(trail, rng, front, gradient=gradient is not None)
         gained = (front.values > before + tolerance).any()
         idle = 0 if gained or (polishing and front.widths.max() > NARROWEST) else idle + 1

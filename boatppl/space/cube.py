@@ -14,6 +14,7 @@ from boatppl.space.conditions import condition_order
 from boatppl.space.numeric import Context, Floats, Integer, within
 from boatppl.space.parameters import Parameter, Vector
 from boatppl.space.predicate import Predicate
+from boatppl.space.subset import Subset
 from boatppl.words import listed, nearest
 
 Masks = dict[str, NDArray[np.bool_]]
@@ -131,7 +132,7 @@ class UnitCube:
     def read(self, unit: Floats, *, relax: bool = False) -> tuple[dict[str, Floats], Masks]:
         """Wires by name, and for conditional parameters the mask (configuration,) of where they are active.
 
-        `relax` leaves Integers unrounded; conditions are always read from rounded values.
+        `relax` leaves Integers and memberships unrounded; conditions are always read from rounded values.
         """
         wires: dict[str, Floats] = {}
         for name, parameter in self.parameters.items():
@@ -143,9 +144,10 @@ class UnitCube:
         if relax:
             for name in self.slices:
                 parameter = self.parameters[name]
-                if isinstance(parameter, Integer):
+                if isinstance(parameter, Integer | Subset):
                     soft = parameter.from_unit(unit[:, self.slices[name]], relax=True)
-                    wires[name] = np.where(active[name], soft, wires[name]) if name in active else soft
+                    on = active.get(name, np.ones(len(unit), bool)).reshape(-1, *[1] * (soft.ndim - 1))
+                    wires[name] = np.where(on, soft, wires[name])
         return wires, active
 
     def wires(self, unit: ArrayLike, context: Mapping[str, Any] | None, *, relax: bool) -> dict[str, Floats]:

@@ -295,8 +295,8 @@ class Space:
         """Cotangents of `wires` (configuration,[ n]) and `features` (configuration, column), by name, to
         those of the unit rows (configuration, coordinate): the transposed Jacobian times them.
 
-        Zero for coordinates that do not move smoothly (`relax` counts Integers among those that do), for
-        inactive parameters, and for contexts and fixed parameters, which have no coordinate.
+        Zero for coordinates that do not move smoothly (`relax` counts Integers and Subsets among those that
+        do), for inactive parameters, and for contexts and fixed parameters, which have no coordinate.
         """
         return self._cube.pullback(unit, wires or {}, features or {}, relax=relax)
 

@@ -125,7 +125,10 @@ class Subset:
         return wire > 0.5
 
     def from_unit(self, unit: Floats, *, relax: bool = False) -> Floats:
-        """Unit block (configuration, n) to zeros and ones (configuration, n)."""
+        """Unit block (configuration, n) to zeros and ones (configuration, n); with `relax` to the straight
+        line through both."""
+        if relax:
+            return 2.0 * unit - 0.5
         taken = unit >= 0.5
         few = np.flatnonzero(taken.sum(axis=1) < self.least)
         if len(few):
@@ -157,8 +160,11 @@ class Subset:
     def pull(
         self, unit: Floats, wire: Floats | None, feature: Floats | None, *, relax: bool = False
     ) -> Floats:
-        """Nothing moves smoothly: zero."""
-        return np.zeros_like(unit)
+        """Zero unless `relax`, which takes membership for a number from 0 to 1."""
+        if not relax:
+            return np.zeros_like(unit)
+        parts = (wire, None if feature is None else feature / math.sqrt(self.n))
+        return 2.0 * sum((part for part in parts if part is not None), np.zeros_like(unit))
 
     def text(self) -> str:
         """The range, for people."""
