@@ -25,6 +25,9 @@ GENERIC = "generic"
 # The developer's models share the rest. Against 0.2, a missing edge takes 0.66 times the trials, nonsense
 # 0.93 times and a right model 1.11 times (18 studies a kind of benchmarks/wrong_models.py each).
 PRIOR_OF_GENERIC = 0.5
+# coordinates; with more of them the generic model needs more runs to learn anything and begins with less, so
+# that a wrong model costs about the same share of the runs
+FEW = 6
 
 
 class Rivals:
@@ -48,8 +51,10 @@ class Rivals:
         """The weights before any score."""
         if GENERIC not in self.models or len(self.models) == 1:
             return dict.fromkeys(self.models, 1.0 / len(self.models))
-        own = (1.0 - PRIOR_OF_GENERIC) / (len(self.models) - 1)
-        return {name: PRIOR_OF_GENERIC if name == GENERIC else own for name in self.models}
+        dimension = self.models[self.first].space.dimension
+        generic = PRIOR_OF_GENERIC * min(1.0, FEW / max(dimension, 1))
+        own = (1.0 - generic) / (len(self.models) - 1)
+        return {name: generic if name == GENERIC else own for name in self.models}
 
     def compile(self) -> None:
         """Compile every model now."""

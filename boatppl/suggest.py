@@ -17,7 +17,7 @@ from boatppl.acquisition import (
 )
 from boatppl.propagate import Luck, Posterior
 from boatppl.search import Exhausted, maximise
-from boatppl.space import Space
+from boatppl.space import Space, Subset
 from boatppl.table import shape_of
 
 ACQUISITIONS = ("expected improvement", "thompson", "posterior mean")
@@ -278,7 +278,8 @@ def _search(
         feasible = runs.feasible
         return score if feasible is None else lambda unit: score(unit) + feasible(unit)
 
-    if not space.continuous.any() or runs.feasible is not None:
+    sloped = space.continuous.any() or any(isinstance(space.parameters[n], Subset) for n in space.slices)
+    if not sloped or runs.feasible is not None:
         gradient = None
     found = maximise(
         cautious(score),

@@ -82,7 +82,21 @@ def test_slopes_equal_differences():
     np.testing.assert_allclose(d_variance, (up - down) / (2 * step * variance), rtol=1e-6, atol=1e-6)
 
 
-def test_slopes_are_finite_far_out_and_zero_without_variance():
+def test_without_variance_slopes_are_those_of_the_plain_improvement():
+    rng = np.random.default_rng(3)
+    mean, variance = rng.normal(0, 3, size=(6, 9)), np.zeros((6, 9))
+    best = np.full(6, 2.0)
+    d_mean, d_variance = log_expected_improvement_slopes(mean, variance, best)
+    better = mean < 2.0 - 1e-3
+    assert better.any()
+    assert not better.all()
+    up, down = (log_expected_improvement(mean + s, variance, best)[better] for s in (1e-6, -1e-6))
+    np.testing.assert_allclose(d_mean[better], (up - down) / 2e-6, rtol=1e-5)
+    assert (d_mean[mean > 2.0] == 0.0).all()
+    assert (d_variance == 0.0).all()
+
+
+def test_slopes_are_finite_far_out_and_zero_where_nothing_is_to_be_gained():
     mean, best = np.array([[0.0, 1e3, 1e6, 1.0]]), np.array([0.0])
     variance = np.array([[1.0, 1.0, 1.0, 0.0]])
     d_mean, d_variance = log_expected_improvement_slopes(mean, variance, best)

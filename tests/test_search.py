@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from boatppl.search import Exhausted, maximise
-from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Simplex, Space
+from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Simplex, Space, Subset
 
 BRANIN_SPACE = Space(x=Float(-5, 10), y=Float(0, 15))
 
@@ -163,6 +163,39 @@ def test_slopes_of_integers_are_hints():
     without = maximise(score, space, seed=1)
     assert with_hints.score > -0.5
     assert with_hints.score > without.score
+
+
+def test_a_group_is_left_out_of_a_set_where_leaving_out_one_of_it_costs(monkeypatch):
+    """Ten of forty servers are slow: the slowest one decides, and every server that is left out adds load."""
+    order = np.random.default_rng(5).permutation(40)
+    slow, cost = order < 10, np.where(order < 10, 1.5 + 0.03 * order, 1.0)
+    space = Space(serves=Subset(40, least=1), share=Simplex(40))
+
+    def score_of(wires):
+        each = wires["serves"] * cost
+        worst = (each**32).sum(axis=1) ** (1 / 32)
+        unequal = ((wires["share"] - 1 / 40) ** 2).sum(axis=1)
+        return -worst * 40 / wires["serves"].sum(axis=1) - unequal, each, worst
+
+    def score(unit):
+        return score_of(space.wires(unit))[0]
+
+    def hinted(unit):
+        wires = space.wires(unit)
+        values, each, worst = score_of(wires)
+        count = wires["serves"].sum(axis=1)[:, None]
+        d_worst = each**31 * cost * worst[:, None] ** -31
+        slopes = {
+            "serves": -d_worst * 40 / count + worst[:, None] * 40 / count**2,
+            "share": -2 * (wires["share"] - 1 / 40),
+        }
+        return values, space.pullback(unit, slopes, relax=True)
+
+    everyone = space.encode([space.validate({"serves": [True] * 40, "share": [1 / 40] * 40})])
+    found = maximise(score, space, seed=1, starts=everyone, gradient=hinted)
+    assert np.array_equal(space.decode(found.unit[None])[0]["serves"], ~slow)
+    monkeypatch.setattr("boatppl.search.maximum.chained", lambda trail, gradient, front: front)
+    assert maximise(score, space, seed=1, starts=everyone, gradient=hinted).score < found.score - 0.01
 
 
 QUADRATIC = Space(a=Float(0, 1), b=Float(0, 1), c=Float(0, 1)).constrain(lambda a, b: a + b < 1)

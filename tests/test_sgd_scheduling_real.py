@@ -1,15 +1,20 @@
 """The emulated cluster: real processes and sockets, whose arithmetic no schedule may change."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.sgd_scheduling import training
 from models.sgd_scheduling.machine import Pacer, receive, send
+from models.sgd_scheduling.network import Network, address
+from models.sgd_scheduling.processors import Processors
 from models.sgd_scheduling.real import BATCH, EmulatedCluster, emulated
 from models.sgd_scheduling.schedule import Schedule, configuration_of, whole_samples
 from models.sgd_scheduling.simulator import Simulation
@@ -96,6 +101,100 @@ def test_a_link_carries_its_rate_for_all_flows_together():
             end.close()
     np.testing.assert_array_equal(got, sent)
     assert took >= 2 * size / 20e6 - 0.01  # never faster; on a busy machine slower
+
+
+@pytest.fixture
+def namespaces():
+    """Skips where no network namespace can be made."""
+    try:
+        Network([1e6], [1e6]).__enter__().__exit__(None, None, None)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def quotas():
+    """Skips where no control group can be made."""
+    try:
+        Processors([0.5]).__enter__().__exit__(None, None, None)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def slow_links(namespaces):
+    """Three machines whose networks send and receive 4, 2 and 1 MB/s."""
+    rates = np.array([4e6, 2e6, 1e6])
+    with Network(rates, rates) as network:
+        yield network
+
+
+LISTENS = """
+import socket, sys, time
+server = socket.create_server(("0.0.0.0", 5000))
+print("ready", flush=True)
+connection, _ = server.accept()
+began, count = time.monotonic(), 0
+while part := connection.recv(65536):
+    count += len(part)
+print(count / (time.monotonic() - began))
+"""
+SENDS = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], 5000))
+connection.sendall(bytes(1_500_000))
+"""
+
+
+@pytest.mark.parametrize(("sender", "receiver", "rate"), [(0, 1, 2e6), (2, 0, 1e6)])
+def test_the_slower_end_of_a_wire_between_namespaces_decides(slow_links, sender, receiver, rate):
+    python = [sys.executable, "-c"]
+    pipe = {"stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*slow_links.on(receiver), *python, LISTENS], **pipe) as listening:
+        assert listening.stdout.readline() == "ready\n"
+        subprocess.run([*slow_links.on(sender), *python, SENDS, address(receiver)], check=True)
+        measured = float(listening.stdout.read())
+    assert 0.6 * rate < measured < 1.1 * rate  # a burst is free; a busy machine is slower
+
+
+def test_nothing_of_a_network_outlives_it(slow_links):
+    inside = [int(word) for i in range(3) for word in slow_links.on(i) if word.isdigit()]
+    assert len(set(inside)) == 3
+    slow_links.__exit__(None, None, None)
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in inside):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    slow_links.__enter__()  # for the fixture's own end
+
+
+def test_what_is_missing_for_a_network_is_said(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RuntimeError, match="need unshare"), Network([1e6], [1e6]):
+        pass
+
+
+def test_other_links_and_speeds_are_refused():
+    with pytest.raises(ValueError, match=r"links= is 'namespaces' or 'paced'.* got 'wifi' and 'waiting'"):
+        EmulatedCluster(quick(), links="wifi")
+
+
+def test_in_namespaces_the_parameters_are_those_of_a_single_process(single, namespaces):
+    schedule = Schedule(whole_samples(np.array([1, 2, 0, 5, 0] + 5 * [0]), BATCH), np.arange(10) % 5 == 2)
+    run = EmulatedCluster(quick(), links="namespaces", steps=STEPS, timeout=60)
+    measured = run.measure(schedule)
+    np.testing.assert_allclose(run.parameters, single, atol=1e-6, rtol=0)
+    assert np.isfinite(measured["compute_time"]).tolist() == schedule.works.tolist()
+
+
+def test_a_quota_slows_a_machine_as_waiting_does(digits, quotas):
+    cluster = replace(quick(), speed=np.full(10, 500.0), startup=np.zeros(10))
+    on, times = np.arange(10) < 2, {}
+    for speeds in ("waiting", "quotas"):
+        run = EmulatedCluster(cluster, speeds=speeds, steps=5, dropped=2, timeout=60)
+        measured = run(configuration_of(on, on, np.where(on, [1, 3] * 5, 0)))
+        times[speeds] = measured["compute_time"][:2]
+    assert (times["quotas"] > 0.8 * times["waiting"]).all()
 
 
 def test_a_machine_that_dies_is_told(digits):

@@ -145,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--machines", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--evaluations", type=int, default=30_000)
+    parser.add_argument("--restarts", type=int, default=4, help="1 is a sweep and a climb without annealing")
     parser.add_argument("--table", type=Path, default=TABLE)
     options = parser.parse_args(arguments)
     done = {(row["machines"], row["seed"]) for row in read(options.table)}
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (str(options.machines), str(seed)) in done:
             continue
         simulation = Simulation(make_cluster(options.machines, seed))
-        best = best_known(simulation, options.evaluations)
+        best = best_known(simulation, options.evaluations, options.restarts)
         everyone = np.ones(options.machines)
         default = Schedule(whole_samples(everyone, simulation.cluster.batch), everyone > 0)
         values = (

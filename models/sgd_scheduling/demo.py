@@ -10,7 +10,7 @@ import boatppl as boat
 from models.sgd_scheduling.cluster import make_cluster
 from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
-from models.sgd_scheduling.real import EmulatedCluster, emulated
+from models.sgd_scheduling.real import EmulatedCluster, emulated, links_here
 from models.sgd_scheduling.simulator import Simulation
 from models.sgd_scheduling.spaces import space
 
@@ -26,12 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     run: Simulation | EmulatedCluster
     if options.real:
-        run = EmulatedCluster(emulated(options.machines, options.seed))
+        run = EmulatedCluster(emulated(options.machines, options.seed), links=links_here())
     else:
         run = Simulation(make_cluster(options.machines, options.seed), seed=options.seed)
     machines = space(options.machines)
     size = f"{options.machines} machines, {machines.dimension} coordinates"
     print(f"{run.kind}: {size}, cluster {options.seed}")
+    if isinstance(run, EmulatedCluster):
+        print(f"links: {run.links}, speeds imposed by {run.speeds}")
     result = boat.optimize(
         observed(run),
         scheduling_model(machines, run.cluster),

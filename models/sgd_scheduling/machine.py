@@ -1,8 +1,9 @@
-"""One emulated machine: a process that works, serves, or both, over real TCP sockets with paced links.
+"""One emulated machine: a process that works, serves, or both, over real TCP sockets.
 
 ``python -m models.sgd_scheduling.machine`` speaks JSON with its parent, a line each: it reads what it is,
-says its port, reads everybody's ports, trains, and says when everything ended (``time.monotonic``, one clock
-for all processes of a host). Speed is imposed by waiting and bandwidth by pacing: both are emulated.
+says its port, reads everybody's addresses, trains, and says when everything ended (``time.monotonic``, one
+clock for all processes of a host). Speed is imposed by waiting, or by a quota of a processor that the
+gradient is computed over and over on; bandwidth is paced here, or limited by the machine's own network.
 """
 
 import json
@@ -65,10 +66,10 @@ def receive(connection: socket.socket, values: np.ndarray, link: Pacer | None) -
 class Server:
     """A part ``[low, high)`` of the parameters: sends it to every worker, adds up their gradients, steps."""
 
-    def __init__(self, spec: dict[str, Any], up: Pacer, down: Pacer) -> None:
+    def __init__(self, spec: dict[str, Any], up: Pacer | None, down: Pacer | None) -> None:
         self.spec, self.up, self.down = spec, up, down
         self.values = training.initial()[spec["low"] : spec["high"]].copy()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=len(spec["workers"]))
+        self.listener = socket.create_server((spec["host"], 0), backlog=len(spec["workers"]))
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self.port = self.listener.getsockname()[1]
         self.turn, self.version = threading.Condition(), 0
@@ -113,7 +114,13 @@ class Server:
 class Worker:
     """Pulls all parameters, computes the gradient of its samples, waits as long as its speed says, pushes."""
 
-    def __init__(self, spec: dict[str, Any], ports: dict[str, int], up: Pacer, down: Pacer) -> None:
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        addresses: dict[str, tuple[str, int]],
+        up: Pacer | None,
+        down: Pacer | None,
+    ) -> None:
         self.spec, self.up, self.down = spec, up, down
         with np.load(Path(spec["data"])) as data:
             self.images, self.labels = data["images"], data["labels"]
@@ -122,7 +129,7 @@ class Worker:
             connection = socket.socket()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-            connection.connect(("127.0.0.1", ports[server]))
+            connection.connect(tuple(addresses[server]))
             connection.sendall(struct.pack("<i", spec["index"]))
             self.connections[int(server)] = (connection, low, high)
         self.flat = np.empty(training.SIZE)
@@ -150,26 +157,31 @@ class Worker:
         send(connection, self.result[low:high], None if server == self.spec["index"] else self.up)
 
     def _compute(self, step: int) -> None:
-        began = time.monotonic()
+        began, used = time.monotonic(), time.thread_time()
         rows = training.batch_of(step, self.spec["batch"], len(self.labels))
         mine = rows[self.spec["first"] : self.spec["first"] + self.spec["samples"]]
         self.result = training.gradient(self.flat, self.images[mine], self.labels[mine])
-        time.sleep(max(self.spec["compute_s"] - (time.monotonic() - began), 0.0))
+        if self.spec["share"] is None:
+            time.sleep(max(self.spec["compute_s"] - (time.monotonic() - began), 0.0))
+            return
+        work = self.spec["compute_s"] * self.spec["share"]  # seconds of a whole processor
+        while time.thread_time() - used < work:
+            training.gradient(self.flat, self.images[mine], self.labels[mine])
 
 
 def main() -> int:
     """Be one machine; return the exit status."""
     spec = json.loads(sys.stdin.readline())
-    up, down = Pacer(spec["up"]), Pacer(spec["down"])
+    up, down = (Pacer(spec[way]) if spec["paced"] else None for way in ("up", "down"))
     server = Server(spec, up, down) if spec["serves"] else None
     print(json.dumps({"port": server.port if server else 0}), flush=True)
-    ports = json.loads(sys.stdin.readline())
+    addresses = json.loads(sys.stdin.readline())
     serving = threading.Thread(target=server.serve) if server else None
     if serving:
         serving.start()
     ends: dict[str, list[float]] = {}
     if spec["samples"]:
-        worker = Worker(spec, ports, up, down)
+        worker = Worker(spec, addresses, up, down)
         worker.work()
         ends |= worker.ends
     if serving and server:
