@@ -77,8 +77,8 @@ def address(machine: int) -> str:
     return f"10.77.{machine // 250}.{machine % 250 + 1}"
 
 
-def _ip(lines: Sequence[str], inside: int | None = None, tool: str = "ip") -> None:
-    """Run a batch of ``ip`` or ``tc`` lines, in the network namespace of a process."""
+def _batch(tool: str, lines: Sequence[str], inside: int | None = None) -> None:
+    """Run lines of ``ip`` or ``tc``, in the network namespace of a process."""
     enter = [] if inside is None else ["nsenter", "--target", str(inside), "--net", "--"]
     subprocess.run([*enter, tool, "-batch", "-"], input="\n".join(lines) + "\n", text=True, check=True)
 
@@ -110,7 +110,7 @@ def main() -> int:
     rates = json.loads(sys.stdin.readline())
     alive = os.pipe()
     pids = [_namespace(alive) for _ in rates]
-    _ip(["link add name bridge type bridge", "link set bridge up"])
+    _batch("ip", ["link add name bridge type bridge", "link set bridge up"])
     joined = [
         line
         for i, pid in enumerate(pids)
@@ -119,11 +119,11 @@ def main() -> int:
             f"link set m{i} master bridge up",
         )
     ]
-    _ip(joined)
-    _ip([line for i, (_, down) in enumerate(rates) for line in _bucket(f"m{i}", down)], tool="tc")
+    _batch("ip", joined)
+    _batch("tc", [line for i, (_, down) in enumerate(rates) for line in _bucket(f"m{i}", down)])
     for i, (pid, (up, _)) in enumerate(zip(pids, rates, strict=True)):
-        _ip([f"addr add {address(i)}/16 dev eth0", "link set eth0 up", "link set lo up"], pid)
-        _ip(_bucket("eth0", up), pid, "tc")
+        _batch("ip", [f"addr add {address(i)}/16 dev eth0", "link set eth0 up", "link set lo up"], pid)
+        _batch("tc", _bucket("eth0", up), pid)
     print(json.dumps(pids), flush=True)
     sys.stdin.read()
     return 0
