@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from boatppl.propagate import prior
 from boatppl.rows import arrive, every_row
+from boatppl.suggest import Goal, Improvement
 from boatppl.transform import Transform
 from models.sgd_scheduling import simulator, transfer
 from models.sgd_scheduling.best_known import TABLE, best_known, read
@@ -311,6 +312,30 @@ def test_a_search_reads_the_residual_over_machines_from_a_table_and_sees_the_sam
         for one, found in ((exact, forward), (search, read))
     )
     assert np.abs(read_slope - slope).max() < 1e-2 * np.abs(slope).max()
+
+
+def test_the_improvement_has_a_slope_where_the_objective_has_no_residual(model):
+    """Every draw knows the iteration's time exactly: without smoothing there was no slope to climb by."""
+    believed, space = prior(model, 16, seed=1), model.space
+    assert believed.nodes["iteration_time"].predictor is None
+    run, unit = space.sample(3, 3), space.sample(4, 5)
+    improvement = Improvement(believed, Goal("iteration_time"), run, run[:0], 3)
+    values, slopes = improvement.with_gradient(unit)
+    np.testing.assert_allclose(values, improvement(unit))
+    shares = space.slices["share"]
+    assert (np.abs(slopes[:, shares]).max(axis=1) > 1e-3).all()
+    for j in range(shares.start, shares.stop):
+        step = 1e-6 * np.eye(space.dimension)[j]
+        expected = (improvement(unit + step) - improvement(unit - step)) / 2e-6
+        np.testing.assert_allclose(slopes[:, j], expected, rtol=1e-3, atol=1e-3 * np.abs(slopes).max())
+
+
+@pytest.mark.nightly
+def test_five_trials_of_a_hundred_simulated_machines_come_near_the_best_known_schedule(tmp_path):
+    rows = trials_of("structured", 100, 0, tmp_path, None)
+    known = {row["seed"]: float(row["seconds"]) for row in read(TABLE) if row["machines"] == "100"}
+    assert best_so_far(rows)[4] < 1.25 * known["0"]
+    assert best_so_far(rows)[-1] < 1.10 * known["0"]
 
 
 @pytest.mark.nightly
