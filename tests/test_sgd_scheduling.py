@@ -315,7 +315,7 @@ def test_a_search_reads_the_residual_over_machines_from_a_table_and_sees_the_sam
 
 
 def test_the_improvement_has_a_slope_where_the_objective_has_no_residual(model):
-    """Every draw knows the iteration's time exactly: where none gains, only smoothing says which way is up."""
+    """Every draw knows the iteration's time: where none gains, only smoothing says which way is up."""
     believed, space = prior(model, 16, seed=1), model.space
     assert believed.nodes["iteration_time"].predictor is None
     run, unit = space.sample(3, 3), space.sample(4, 5)
