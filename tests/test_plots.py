@@ -230,7 +230,7 @@ def test_dark_pictures_look_as_they_were_looked_at(name, fixed, tmp_path):
 
 def same(name, style, drawn, fixed, tmp_path):
     drawer, count, _ = drawn
-    with plt.style.context(style):
+    with plt.style.context(["default", style]):  # a library that was imported may have set its own
         set_font_settings_for_testing()
         figure, axes = sheet(count, style, width=8.0 if name == "dag" else 3.6)
         drawer(fixed, axes)
@@ -246,11 +246,12 @@ def compared(figure, name, tmp_path):
 
 
 def test_the_prior_and_posterior_look_as_they_were_looked_at(fixed, tmp_path):
-    set_font_settings_for_testing()
-    collection = plots.plot_prior_posterior(
-        fixed.sample(40, 60, 2), "malloc", figure_kwargs={"figsize": (3.6, 2.7), "dpi": 70}
-    )
-    compared(collection.viz["figure"].item(), "prior_posterior", tmp_path)
+    with plt.style.context("default"):
+        set_font_settings_for_testing()
+        collection = plots.plot_prior_posterior(
+            fixed.sample(40, 60, 2), "malloc", figure_kwargs={"figsize": (3.6, 2.7), "dpi": 70}
+        )
+        compared(collection.viz["figure"].item(), "prior_posterior", tmp_path)
 
 
 def test_every_function_s_docstring_has_pictures_that_are_compared():
