@@ -39,10 +39,9 @@ class Forecast:
 
     def log_density(self, value: float) -> float:
         """Return the log density of a measured value in the objective's natural unit (Jacobian included)."""
-        mean, spread = np.array(self.mean), np.array(self.spread)
-        z = (float(self.transform.forward(np.array(value))) - mean) / spread
-        terms = -0.5 * z**2 - np.log(spread) - 0.5 * np.log(2 * np.pi)
-        density = logsumexp(terms) - np.log(len(mean)) + float(self.transform.log_jacobian(np.array(value)))
+        z = self._standardised(value)
+        terms = -0.5 * z**2 - np.log(self.spread) - 0.5 * np.log(2 * np.pi)
+        density = logsumexp(terms) - np.log(len(z)) + float(self.transform.log_jacobian(np.array(value)))
         return float(density) if np.isfinite(density) else -np.inf
 
     def log_score(self, value: float, worst: float | None, maximize: bool = False) -> float:
@@ -53,8 +52,12 @@ class Forecast:
         """
         if worst is None or (value >= worst if maximize else value <= worst):
             return self.log_density(value)
-        z = (float(self.transform.forward(np.array(worst))) - np.array(self.mean)) / np.array(self.spread)
+        z = self._standardised(worst)
         return float(logsumexp(log_ndtr(z if maximize else -z)) - np.log(len(z)))
+
+    def _standardised(self, value: float) -> np.ndarray:
+        """How many spreads a value is above each component's mean ``(component,)``."""
+        return (float(self.transform.forward(np.array(value))) - np.array(self.mean)) / np.array(self.spread)
 
     def to_record(self) -> dict[str, Any]:
         """Return a JSON-able dict."""

@@ -200,8 +200,7 @@ def completed(
         return values, slopes[:, moving]
 
     known = contenders(posterior, goal, runs.measured, posterior.luck([seed, 1]), contexts)
-    few, known = affordable(posterior, known)
-    improvement = Improvement(few, goal, known, runs.pending, seed, contexts)
+    improvement = _affordable(posterior, goal, known, runs, seed, contexts)
     beside = np.delete(runs.taken - found.unit, moving, axis=1)
     taken = runs.taken[(np.abs(beside) < 1e-9).all(axis=1)][:, moving]
     screen, feasible = improvement.thinned(SCREENING), runs.feasible
@@ -238,6 +237,19 @@ def affordable(posterior: Posterior, known: np.ndarray) -> tuple[Posterior, np.n
     return posterior, known[:kept]
 
 
+def _affordable(
+    posterior: Posterior,
+    goal: Goal,
+    known: np.ndarray,
+    runs: Runs,
+    seed: int,
+    contexts: Mapping[str, Any] | None,
+) -> Improvement:
+    """Return the improvement that a search can afford to maximise (:func:`affordable`)."""
+    few, best = affordable(posterior, known)
+    return Improvement(few, goal, best, runs.pending, seed, contexts)
+
+
 def _new(
     posterior: Posterior,
     goal: Goal,
@@ -254,8 +266,7 @@ def _new(
     if acquisition == "posterior mean":
         score, starts = _exploit(posterior, goal, seed, contexts), known
     else:
-        few, best = affordable(posterior, known)
-        improvement = Improvement(few, goal, best, runs.pending, seed, contexts)
+        improvement = _affordable(posterior, goal, known, runs, seed, contexts)
         screen = improvement.thinned(SCREENING)
         candidates = posterior.model.space.sample(256, [seed, 3])
         starts = np.concatenate([improvement.points, screen.single_draw_starts(candidates)])

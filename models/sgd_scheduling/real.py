@@ -110,7 +110,8 @@ class EmulatedCluster:
         with tempfile.TemporaryDirectory(prefix="boatppl-sgd-") as folder:
             images, labels = training.digits()
             np.savez(Path(folder) / "digits.npz", images=images, labels=labels)
-            ends = self._run(specs := self._specs(schedule, Path(folder)))
+            specs = self._specs(schedule, Path(folder))
+            ends = self._run(specs)
             shards = [np.load(spec["result"]) for spec in specs.values() if spec["serves"]]
             self.parameters = np.concatenate(shards)
         return self._measurements(schedule, ends)

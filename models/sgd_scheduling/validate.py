@@ -95,10 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, default=TABLE)
     options = parser.parse_args(arguments)
     cluster, began = emulated(options.machines, options.seed), time.monotonic()
-    run, simulation = (
-        EmulatedCluster(cluster, links=options.links, speeds=options.speeds),
-        Simulation(cluster),
-    )
+    run = EmulatedCluster(cluster, links=options.links, speeds=options.speeds)
+    simulation = Simulation(cluster)
     of_this = (str(options.machines), str(options.seed), options.links, options.speeds)
 
     def rows() -> list[dict[str, str]]:
