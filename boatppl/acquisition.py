@@ -5,6 +5,7 @@ from scipy.special import erfcx, log_ndtr, logsumexp
 
 LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
 C2 = 0.5 * np.log(np.pi / 2.0)
+IMPOSSIBLE = -1e200  # below every log probability of numbers, and still to be added and compared
 
 
 def log_improvement(z: np.ndarray) -> np.ndarray:
@@ -53,6 +54,40 @@ def log_expected_improvement_slopes(
     there = (variance > 0.0) & np.isfinite(d_mean) & np.isfinite(d_variance)
     certain = np.where((variance <= 0.0) & (gain > 0.0), -1.0 / np.where(gain > 0.0, gain, 1.0), 0.0)
     return np.where(there, d_mean, certain), np.where(there, d_variance, 0.0)
+
+
+def log_probability_within(mean: np.ndarray, variance: np.ndarray, lower: float, upper: float) -> np.ndarray:
+    """Return the log probability of a normal variable between two bounds, either of them infinite.
+
+    All but the bounds are ``(draw, configuration)``; far from them, or no number, it is ``IMPOSSIBLE``.
+    """
+    spread = np.sqrt(variance)
+    with np.errstate(all="ignore"):
+        low, high = (lower - mean) / spread, (upper - mean) / spread
+        mirrored = low + high > 0.0  # in the upper tail differences of probabilities cancel
+        low, high = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
+        above, below = log_ndtr(high), log_ndtr(low)
+        each = above + np.log1p(-np.exp(np.minimum(below - above, 0.0)))
+    possible = np.isfinite(mean) & (each > IMPOSSIBLE)
+    return np.where(possible, each, IMPOSSIBLE)
+
+
+def log_probability_within_slopes(
+    mean: np.ndarray, variance: np.ndarray, lower: float, upper: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return d log probability / d mean and / d variance, shaped as mean; 0 where it is impossible."""
+    each = log_probability_within(mean, variance, lower, upper)
+    spread = np.sqrt(variance)
+    d_mean, d_spread = np.zeros(each.shape), np.zeros(each.shape)
+    with np.errstate(all="ignore"):
+        for bound, sign in ((upper, -1.0), (lower, 1.0)):
+            if np.isfinite(bound):
+                z = (bound - mean) / spread
+                density = sign * np.exp(-0.5 * z**2 - LOG_SQRT_2PI - each) / spread
+                d_mean += density
+                d_spread += z * density
+    there = (each > IMPOSSIBLE) & np.isfinite(d_mean) & np.isfinite(d_spread)
+    return np.where(there, d_mean, 0.0), np.where(there, d_spread / (2.0 * spread), 0.0)
 
 
 def average(log_values: np.ndarray) -> np.ndarray:

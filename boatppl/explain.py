@@ -10,8 +10,9 @@ from boatppl.feasible import CARE
 from boatppl.graph import DAG
 from boatppl.node import Node
 from boatppl.propagate import Luck, NodeDraws, Posterior, needed
+from boatppl.search import Score
 from boatppl.space import Space, Subset, Vector
-from boatppl.suggest import Goal, Score
+from boatppl.suggest import Goal
 
 TOLERANCE = 0.05  # of the objective: a loss below it is none
 SURE = 0.8  # how probable it must be that a value loses no more, and that a run there succeeds

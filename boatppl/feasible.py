@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytensor.tensor as pt
-from scipy.special import log_ndtr, logsumexp
 
+from boatppl.chance import Chance
 from boatppl.dag import DAGModel
 from boatppl.fit import Inference
 from boatppl.node import Node
-from boatppl.suggest import Score
 from boatppl.table import measured
 from boatppl.trial import Trial
 from boatppl.words import ModelError, listed
@@ -37,23 +35,13 @@ class Feasibility:
     def __init__(self, model: DAGModel, seed: int, in_time: dict[str, int] | None = None) -> None:
         self.inference = Inference(model, seed, in_time)
 
-    def learn(self, succeeded: Sequence[Trial], failed: Sequence[Trial]) -> Score:
-        """Return the log probability of success ``(configuration,)``."""
+    def learn(self, succeeded: Sequence[Trial], failed: Sequence[Trial]) -> Chance:
+        """Return the log probability of success."""
         rows = [replace(trial, measurements={SUCCESS: 1.0}) for trial in succeeded if trial.measurements]
         rows += [replace(trial, measurements={SUCCESS: -1.0}) for trial in failed]
         posterior = self.inference.lasting(measured(self.inference.model, rows))
         luck = posterior.luck([self.inference.seed, 61])
-        transform = posterior.transforms[SUCCESS]
-        contexts = dict(rows[-1].context)
-
-        def log_probability(unit: np.ndarray) -> np.ndarray:
-            forward = posterior.propagate(unit, SUCCESS, luck, contexts)
-            mean, variance = forward.objective()
-            spread = np.sqrt(variance + CERTAIN)
-            z = (transform.location + transform.spread * mean) / (transform.spread * spread)
-            return np.asarray(logsumexp(log_ndtr(z), axis=0)) - np.log(len(z))
-
-        return log_probability
+        return Chance(posterior, SUCCESS, luck, dict(rows[-1].context), lower=0.0, least=CERTAIN)
 
 
 def margin_model(model: DAGModel, margin: Any) -> DAGModel:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from boatppl.averaged import Smooth, Weighted
 from boatppl.dag import generic_model
 from boatppl.evidence import OUTSIDE, Evidence, searched
 from boatppl.feasible import CARE, SUCCESS, Feasibility, margin_model
@@ -19,7 +20,7 @@ from boatppl.propagate import Posterior, needed, prior
 from boatppl.retry import to_retry
 from boatppl.rivals import GENERIC, Rivals
 from boatppl.stage import stage
-from boatppl.suggest import Runs, Score
+from boatppl.suggest import Runs
 from boatppl.trial import State, Trial, Trials
 from boatppl.words import ModelError, listed
 
@@ -180,24 +181,22 @@ class Policy:
         rows = self.space.encode([t.configuration for t in trials if OUTSIDE not in t.marks])
         return rows.reshape(-1, self.space.dimension)
 
-    def feasible(self, known: Evidence, context: Mapping[str, Any], care: float = 1.0) -> Score | None:
+    def feasible(self, known: Evidence, context: Mapping[str, Any], care: float = 1.0) -> Smooth | None:
         """The log probability that a run succeeds (its weight is :data:`boatppl.feasible.CARE`) and that the
         limits are kept (its weight is ``care``); None where nothing speaks against any configuration."""
         return self._cautious(self._success(known), known, context, care)
 
     def _cautious(
-        self, success: Score | None, known: Evidence, context: Mapping[str, Any], care: float = 1.0
-    ) -> Score | None:
+        self, success: Smooth | None, known: Evidence, context: Mapping[str, Any], care: float = 1.0
+    ) -> Smooth | None:
         """As :meth:`feasible`, where the log probability of success is known already."""
-        scores: list[tuple[float, Score]] = [] if success is None else [(CARE, success)]
+        scores: list[tuple[float, Smooth]] = [] if success is None else [(CARE, success)]
         if self.limits.limits:
             posterior = self.rivals.posterior(self.rivals.first, known.trials, known.objective)
             scores.append((care, self.limits.score(posterior, known, context)))
-        if not scores:
-            return None
-        return lambda unit: np.sum([weight * score(unit) for weight, score in scores], axis=0)
+        return Weighted(scores) if scores else None
 
-    def _success(self, known: Evidence) -> Score | None:
+    def _success(self, known: Evidence) -> Smooth | None:
         """The log probability that a run succeeds; None where every run did and nothing says that not all
         will."""
         if not known.failed and not self._believed:
@@ -207,7 +206,7 @@ class Policy:
             self._feasibility = Feasibility(success, self.seed, self.rivals.in_time)
         return self._feasibility.learn(known.trials, known.failed)
 
-    def safe(self, known: Evidence, context: Mapping[str, Any]) -> Score | None:
+    def safe(self, known: Evidence, context: Mapping[str, Any]) -> Smooth | None:
         """As :meth:`feasible`, for what is recommended rather than tried: limits count in full."""
         return self.feasible(known, context, care=CARE)
 

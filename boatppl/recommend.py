@@ -11,7 +11,7 @@ from boatppl.explain import AsGood, as_good, surely
 from boatppl.incumbent import against_default, best_column
 from boatppl.regret import prospect
 from boatppl.rivals import Rivals
-from boatppl.suggest import Score
+from boatppl.search import Score
 from boatppl.text import interval, shown
 from boatppl.words import listed
 

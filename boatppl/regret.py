@@ -11,7 +11,8 @@ from boatppl.hedge import mixture
 from boatppl.incumbent import best_column, noise_free
 from boatppl.propagate import Luck, Posterior
 from boatppl.rivals import Rivals
-from boatppl.suggest import Goal, Score, contenders
+from boatppl.search import Score
+from boatppl.suggest import Goal, contenders
 
 SCOUTED = 512  # quasi-random rows among which each draw's best is looked for first
 NEAR, FROM, ROUNDS = 6, 40, 3  # neighbours of each of the best so many, so many times

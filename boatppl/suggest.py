@@ -1,28 +1,25 @@
 """From a posterior to the next configuration: acquisition by the draws, searched over the space."""
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from boatppl.acquisition import (
-    average,
     log_expected_improvement,
     log_expected_improvement_slopes,
     posterior_mean,
-    shares,
     smoothing,
 )
-from boatppl.propagate import Luck, Posterior
+from boatppl.averaged import Averaged, Restricted, Smooth, Weighted
+from boatppl.propagate import Luck, Posterior, Propagation
 from boatppl.search import Exhausted, maximise
 from boatppl.space import Space, Subset
 from boatppl.table import shape_of
 
 ACQUISITIONS = ("expected improvement", "thompson", "posterior mean")
-Score = Callable[[np.ndarray], np.ndarray]  # rows (configuration, coordinate) -> (configuration,)
-Gradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # and its slope (configuration, coordinate)
 SCREENING = 25  # draws that rank the first rows of a search
 CONTENDERS = 12  # the best runs so far; the draws' incumbents are among them
 # What a search affords where a configuration has many rows (a node over machines): draws times rows, and rows
@@ -57,7 +54,7 @@ class Runs:
     measured: np.ndarray
     pending: np.ndarray
     taken: np.ndarray
-    feasible: Score | None = None
+    feasible: Smooth | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +71,7 @@ class Suggestion:
     among: int = 0
 
 
-class Improvement:
+class Improvement(Averaged):
     """Log expected improvement over each draw's own incumbent, as a function of the configuration.
 
     Every draw samples the residuals jointly at the contenders (the best runs) and the pending configurations;
@@ -91,33 +88,25 @@ class Improvement:
         seed: int,
         contexts: Mapping[str, Any] | None = None,
     ) -> None:
-        self.goal, self.contexts = goal, contexts
-        self.luck: Luck = posterior.luck([seed, 1])
+        luck = posterior.luck([seed, 1])
         points = np.concatenate([known, pending]) if len(pending) else known
-        values, realised = posterior.realise(points, goal.name, self.luck, [seed, 2], contexts)
-        self.posterior = realised.to_search()
-        self.points = points
+        values, realised = posterior.realise(points, goal.name, luck, [seed, 2], contexts)
+        super().__init__(realised.to_search(), goal.name, luck, contexts)
+        self.points, self.sign = points, goal.sign
         self.best = np.nanmin(goal.sign * values, axis=1)
-        self.smooth = smoothing(values) if _certain(posterior, goal) else None
+        self.smooth = smoothing(values) if _certain(posterior, goal) else np.zeros((len(values), 1))
 
-    def _moments(self, unit: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
-        forward = self.posterior.propagate(unit, self.goal.name, self.luck, self.contexts)
-        mean, variance = forward.objective()
-        return forward, self.goal.sign * mean, variance if self.smooth is None else variance + self.smooth
+    def each(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Return each draw's log expected improvement on the objective's transformed scale."""
+        return log_expected_improvement(self.sign * mean, variance + self.smooth, self.best)
 
-    def __call__(self, unit: np.ndarray) -> np.ndarray:
-        """Return log expected improvement ``(configuration,)`` on the objective's transformed scale."""
-        _, mean, variance = self._moments(unit)
-        return average(log_expected_improvement(mean, variance, self.best))
-
-    def with_gradient(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return log expected improvement and its gradient ``(configuration, coordinate)``."""
-        forward, mean, variance = self._moments(unit)
-        each = log_expected_improvement(mean, variance, self.best)
-        weight = shares(each)
-        d_mean, d_variance = log_expected_improvement_slopes(mean, variance, self.best)
-        d_mean, d_variance = self.goal.sign * weight * d_mean, weight * d_variance
-        return average(each), self.posterior.pullback(forward, self.luck, d_mean, d_variance)
+    def slopes(
+        self, mean: np.ndarray, variance: np.ndarray, weight: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the average's slopes by mean and variance."""
+        moments = self.sign * mean, variance + self.smooth
+        d_mean, d_variance = log_expected_improvement_slopes(*moments, self.best)
+        return self.sign * weight * d_mean, weight * d_variance
 
     def thinned(self, n: int) -> "Improvement":
         """Return the improvement by ``n`` of the draws, evenly through the chains: good enough to rank by."""
@@ -125,15 +114,43 @@ class Improvement:
         some = copy.copy(self)
         some.posterior, some.luck = self.posterior.take(draws.tolist()), self.luck.take(draws)
         some.best = self.best[draws]
-        some.smooth = None if self.smooth is None else self.smooth[draws]
+        some.smooth = self.smooth[draws]
         return some
 
     def single_draw_starts(self, unit: np.ndarray) -> np.ndarray:
         """Return each draw's minimiser ``(minimiser, coordinate)`` among candidates: BOAT's Thompson step."""
-        _, mean, variance = self._moments(unit)
+        forward = self.posterior.propagate(unit, self.target, self.luck, self.contexts)
+        mean, variance = forward.objective()
         rng = np.random.default_rng(len(unit))
-        path = mean + np.sqrt(variance) * rng.normal(size=(len(mean), 1))
+        luck = rng.normal(size=(len(mean), 1))
+        path = self.sign * mean + np.sqrt(variance + self.smooth) * luck
         return unit[np.unique(np.nanargmin(path, axis=1))]
+
+
+class Mean:
+    """Minus the posterior mean of the objective, as a function of the configuration: no exploration."""
+
+    def __init__(
+        self, posterior: Posterior, goal: Goal, seed: int, contexts: Mapping[str, Any] | None
+    ) -> None:
+        self.posterior, self.goal, self.contexts = posterior, goal, contexts
+        self.luck = posterior.luck([seed, 1])
+
+    def __call__(self, unit: np.ndarray) -> np.ndarray:
+        """Return minus the mean over draws ``(configuration,)``, on the objective's transformed scale."""
+        return self._of(unit)[0]
+
+    def with_gradient(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return it and its slope ``(configuration, coordinate)``."""
+        values, forward, mean = self._of(unit)
+        finite = np.isfinite(mean)
+        slope = np.where(finite, -self.goal.sign / np.maximum(finite.sum(axis=0), 1), 0.0)
+        return values, self.posterior.pullback(forward, self.luck, slope, np.zeros_like(mean))
+
+    def _of(self, unit: np.ndarray) -> tuple[np.ndarray, Propagation, np.ndarray]:
+        forward = self.posterior.propagate(unit, self.goal.name, self.luck, self.contexts)
+        mean, _ = forward.objective()
+        return posterior_mean(self.goal.sign * mean), forward, mean
 
 
 def _certain(posterior: Posterior, goal: Goal) -> bool:
@@ -190,35 +207,27 @@ def completed(
     part = space.fix(**{name: value for name, value in configuration.items() if name not in free})
     moving = np.concatenate([np.arange(space.slices[n].start, space.slices[n].stop) for n in part.slices])
 
-    def whole(rows: np.ndarray) -> np.ndarray:
-        unit = np.repeat(found.unit[None], len(rows), axis=0)
-        unit[:, moving] = rows
-        return unit
-
-    def sloped(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values, slopes = improvement.with_gradient(whole(rows))
-        return values, slopes[:, moving]
+    def restricted(score: Smooth) -> Restricted:
+        return Restricted(score, found.unit, moving)
 
     known = contenders(posterior, goal, runs.measured, posterior.luck([seed, 1]), contexts)
     improvement = _affordable(posterior, goal, known, runs, seed, contexts)
     beside = np.delete(runs.taken - found.unit, moving, axis=1)
     taken = runs.taken[(np.abs(beside) < 1e-9).all(axis=1)][:, moving]
-    screen, feasible = improvement.thinned(SCREENING), runs.feasible
+    feasible = None if runs.feasible is None else restricted(runs.feasible)
     try:
         filled = _search(
-            lambda rows: improvement(whole(rows)),
-            sloped,
-            lambda rows: screen(whole(rows)),
+            restricted(improvement),
+            restricted(improvement.thinned(SCREENING)),
             part,
             improvement.points[:, moving],
-            replace(
-                runs, taken=taken, feasible=None if feasible is None else lambda rows: feasible(whole(rows))
-            ),
+            replace(runs, taken=taken, feasible=feasible),
             seed,
         )
     except Exhausted:
         return found
-    return replace(found, unit=whole(filled.unit[None])[0], evaluated=found.evaluated + filled.evaluated)
+    unit = restricted(improvement).whole(filled.unit[None])[0]
+    return replace(found, unit=unit, evaluated=found.evaluated + filled.evaluated)
 
 
 def affordable(posterior: Posterior, known: np.ndarray) -> tuple[Posterior, np.ndarray]:
@@ -262,42 +271,32 @@ def _new(
     """Return a configuration that was never run; raise Exhausted where there is none."""
     if acquisition == "thompson":
         return _thompson(posterior, goal, known, runs, seed, contexts)
-    gradient = screen = None
     if acquisition == "posterior mean":
-        score, starts = _exploit(posterior, goal, seed, contexts), known
-    else:
-        improvement = _affordable(posterior, goal, known, runs, seed, contexts)
-        screen = improvement.thinned(SCREENING)
-        candidates = posterior.model.space.sample(256, [seed, 3])
-        starts = np.concatenate([improvement.points, screen.single_draw_starts(candidates)])
-        score, gradient = improvement, improvement.with_gradient
-    return _search(score, gradient, screen, posterior.model.space, starts, runs, seed)
+        score = Mean(posterior, goal, seed, contexts)
+        return _search(score, None, posterior.model.space, known, runs, seed)
+    improvement = _affordable(posterior, goal, known, runs, seed, contexts)
+    screen = improvement.thinned(SCREENING)
+    candidates = posterior.model.space.sample(256, [seed, 3])
+    starts = np.concatenate([improvement.points, screen.single_draw_starts(candidates)])
+    return _search(improvement, screen, posterior.model.space, starts, runs, seed)
 
 
 def _search(
-    score: Score,
-    gradient: Gradient | None,
-    screen: Score | None,
-    space: Space,
-    starts: np.ndarray,
-    runs: Runs,
-    seed: int,
+    score: Smooth, screen: Smooth | None, space: Space, starts: np.ndarray, runs: Runs, seed: int
 ) -> Suggestion:
     """Maximise a score over the space, away from what was run and from what failed."""
 
-    def cautious(score: Score) -> Score:
-        feasible = runs.feasible
-        return score if feasible is None else lambda unit: score(unit) + feasible(unit)
+    def cautious(score: Smooth) -> Smooth:
+        return score if runs.feasible is None else Weighted([(1.0, score), (1.0, runs.feasible)])
 
     sloped = space.continuous.any() or any(isinstance(space.parameters[n], Subset) for n in space.slices)
-    if not sloped or runs.feasible is not None:
-        gradient = None
+    score = cautious(score)
     found = maximise(
-        cautious(score),
+        score,
         space,
         seed=seed,
         starts=starts,
-        gradient=gradient,
+        gradient=score.with_gradient if sloped else None,
         screen=None if screen is None else cautious(screen),
         avoid=runs.taken,
     )
@@ -327,16 +326,6 @@ def _again(
     likely = [i for rank, i in enumerate(order) if rank < 2 or share[i] >= MAY_BE_BEST]
     chosen = min(likely, key=lambda i: count[i])  # the likelier of equals
     return Suggestion(known[chosen], len(known), int(count[chosen]), len(likely))
-
-
-def _exploit(posterior: Posterior, goal: Goal, seed: int, contexts: Mapping[str, Any] | None) -> Score:
-    luck = posterior.luck([seed, 1])
-
-    def score(unit: np.ndarray) -> np.ndarray:
-        mean, _ = posterior.propagate(unit, goal.name, luck, contexts).objective()
-        return posterior_mean(goal.sign * mean)
-
-    return score
 
 
 def _thompson(

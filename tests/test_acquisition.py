@@ -7,10 +7,13 @@ import pytest
 from scipy import integrate, stats
 
 from boatppl.acquisition import (
+    IMPOSSIBLE,
     average,
     log_expected_improvement,
     log_expected_improvement_slopes,
     log_improvement,
+    log_probability_within,
+    log_probability_within_slopes,
     posterior_mean,
     probability_of_improvement,
     shares,
@@ -104,6 +107,42 @@ def test_slopes_are_finite_far_out_and_zero_where_nothing_is_to_be_gained():
     assert np.isfinite(d_variance).all()
     assert d_mean[0, 3] == d_variance[0, 3] == 0.0
     np.testing.assert_allclose(d_mean[0, 1:3], [-1e3, -1e6], rtol=1e-3)  # d log phi(z) / d mean = z
+
+
+BOUNDS = [(-np.inf, 0.3), (-0.7, np.inf), (-0.7, 0.3)]
+
+
+@pytest.mark.parametrize(("lower", "upper"), BOUNDS)
+def test_the_probability_within_bounds_is_that_of_a_normal(lower, upper):
+    rng = np.random.default_rng(4)
+    mean, variance = rng.normal(0, 2, size=(6, 9)), rng.exponential(size=(6, 9))
+    each = stats.norm(mean, np.sqrt(variance))
+    found = np.exp(log_probability_within(mean, variance, lower, upper))
+    np.testing.assert_allclose(found, each.cdf(upper) - each.cdf(lower), atol=1e-12)
+
+
+@pytest.mark.parametrize(("lower", "upper"), BOUNDS)
+def test_slopes_of_the_probability_equal_differences(lower, upper):
+    rng = np.random.default_rng(5)
+    mean, variance = rng.normal(0, 2, size=(6, 9)), rng.exponential(size=(6, 9)) + 0.1
+    d_mean, d_variance = log_probability_within_slopes(mean, variance, lower, upper)
+    assert np.abs(d_mean).max() > 1.0
+    step = 1e-6
+    up, down = (log_probability_within(mean + s, variance, lower, upper) for s in (step, -step))
+    np.testing.assert_allclose(d_mean, (up - down) / (2 * step), rtol=1e-5, atol=1e-6)
+    up, down = (log_probability_within(mean, variance + s, lower, upper) for s in (step, -step))
+    np.testing.assert_allclose(d_variance, (up - down) / (2 * step), rtol=1e-5, atol=1e-6)
+
+
+def test_what_cannot_be_within_bounds_still_adds_and_compares():
+    mean = np.array([[0.0, np.nan, 1e9, -1e9, 1e9]])
+    found = log_probability_within(mean, np.ones_like(mean), -1.0, np.inf)
+    assert found[0, 1] == IMPOSSIBLE < found[0, 3] < -1e17  # the farther, the less probable
+    assert found[0, 0] < found[0, 2] == found[0, 4] == 0.0
+    for slope in log_probability_within_slopes(mean, np.ones_like(mean), -1.0, np.inf):
+        assert np.isfinite(slope).all()
+    never = log_probability_within(mean, np.ones_like(mean), -np.inf, -np.inf)  # outside all values there are
+    assert (never == IMPOSSIBLE).all()
 
 
 def test_average_is_the_log_of_the_mean_and_shares_are_its_gradient():

@@ -13,8 +13,8 @@ FLOORS = (
     "residual node transform source wiring structure priors unknowns rows",
     "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree "
     "transfer",
-    "acquisition search suggest incumbent feasible hedge rivals explain evidence policy fingerprint regret "
-    "recommend stopping retry limits",
+    "acquisition averaged chance search suggest incumbent feasible hedge rivals explain evidence policy "
+    "fingerprint regret recommend stopping retry limits",
     "validate diagnose storage processes streams launch command runner log study progress result workers "
     "session optimize",
     "check plots integrations",

@@ -15,7 +15,7 @@ from boatppl.gp.inducing import EXACT_ROWS
 from boatppl.infer import Chains
 from boatppl.predict import REPLICATES, predictive
 from boatppl.propagate import needed, prior
-from boatppl.suggest import Goal, Improvement, affordable
+from boatppl.suggest import Goal, Improvement, Mean, affordable
 from boatppl.table import measured
 
 TINY = Chains(draws=12, tune=60, chains=2, target_accept=0.8, max_treedepth=5, dispersed=False)
@@ -180,7 +180,8 @@ def test_every_draw_has_an_incumbent_of_its_own_pending_runs_among_them(posterio
     """It is the least noise-free value that the draw itself believes in, not one number for all draws."""
     improvement = Improvement(posterior, Goal("total"), RUN[:5], RUN[5:], 3, CONTEXT)
     np.testing.assert_array_equal(improvement.points, RUN)
-    _, mean, variance = improvement._moments(RUN)
+    forward = improvement.posterior.propagate(RUN, "total", improvement.luck, CONTEXT)
+    mean, variance = forward.objective()
     spread = np.ptp(improvement.best)
     np.testing.assert_allclose(mean.min(axis=1), improvement.best, atol=1e-2 * spread)
     assert spread > 10 * np.sqrt(variance).max()
@@ -308,12 +309,24 @@ def test_contexts_and_kinds_matter(posterior):
     assert mean[:, 1].mean() > mean[:, 0].mean()
 
 
+@pytest.mark.parametrize(("name", "maximize"), [("total", False), ("cost", True)])
+def test_the_slope_of_the_posterior_mean_equals_differences(posterior, name, maximize):
+    score = Mean(posterior, Goal(name, maximize), 3, CONTEXT)
+    values, slopes = score.with_gradient(UNIT)
+    np.testing.assert_array_equal(values, score(UNIT))
+    assert np.abs(slopes[:, SPACE.continuous]).max() > 0.01
+    for k in np.flatnonzero(SPACE.continuous):
+        step = 1e-5 * np.eye(SPACE.dimension)[k]
+        difference = (score(UNIT + step) - score(UNIT - step)) / 2e-5
+        np.testing.assert_allclose(slopes[:, k], difference, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["total", "cost"])
 def test_the_thinned_improvement_is_that_of_some_draws(posterior, name):
     improvement = Improvement(posterior, Goal(name), RUN, np.zeros((0, RUN.shape[1])), 3, CONTEXT)
     np.testing.assert_allclose(improvement.thinned(100)(UNIT), improvement(UNIT), rtol=1e-12)
-    _, mean, variance = improvement._moments(UNIT)
-    each = log_expected_improvement(mean, variance, improvement.best)
+    forward = improvement.posterior.propagate(UNIT, name, improvement.luck, CONTEXT)
+    each = improvement.each(*forward.objective())
     np.testing.assert_allclose(improvement.thinned(3)(UNIT), average(each[[0, 11, 23]]), rtol=1e-9)
 
 

@@ -1,0 +1,98 @@
+"""What a configuration is worth by a posterior: a log average over its draws, with its slope."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from boatppl.acquisition import average, shares
+from boatppl.propagate import Luck, Posterior
+
+
+class Smooth(Protocol):
+    """A score of configurations that has a slope."""
+
+    def __call__(self, unit: np.ndarray, /) -> np.ndarray:
+        """Return the scores ``(configuration,)`` of unit rows ``(configuration, coordinate)``."""
+        ...
+
+    def with_gradient(self, unit: np.ndarray, /) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores and their slopes ``(configuration, coordinate)``."""
+        ...
+
+
+class Averaged(ABC):
+    """The log of an average over draws, of a function of a quantity's mean and variance in each draw."""
+
+    def __init__(
+        self, posterior: Posterior, target: str, luck: Luck, contexts: Mapping[str, Any] | None
+    ) -> None:
+        self.posterior, self.target, self.luck, self.contexts = posterior, target, luck, contexts
+
+    @abstractmethod
+    def each(self, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Return each draw's log value ``(draw, configuration)``, of moments on the transformed scale."""
+
+    @abstractmethod
+    def slopes(
+        self, mean: np.ndarray, variance: np.ndarray, weight: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the average's slopes by mean and variance; ``weight`` is each draw's share of it."""
+
+    def __call__(self, unit: np.ndarray) -> np.ndarray:
+        """Return the log average ``(configuration,)``."""
+        forward = self.posterior.propagate(unit, self.target, self.luck, self.contexts)
+        return average(self.each(*forward.objective()))
+
+    def with_gradient(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log average and its slope ``(configuration, coordinate)``."""
+        forward = self.posterior.propagate(unit, self.target, self.luck, self.contexts)
+        mean, variance = forward.objective()
+        each = self.each(mean, variance)
+        slopes = self.slopes(mean, variance, shares(each))
+        return average(each), self.posterior.pullback(forward, self.luck, *slopes)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A weighted sum of scores."""
+
+    terms: Sequence[tuple[float, Smooth]]
+
+    def __call__(self, unit: np.ndarray) -> np.ndarray:
+        """Return the sum ``(configuration,)``."""
+        return np.sum([weight * score(unit) for weight, score in self.terms], axis=0)
+
+    def with_gradient(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sum and its slope ``(configuration, coordinate)``."""
+        each = [(weight, *score.with_gradient(unit)) for weight, score in self.terms]
+        return (
+            np.sum([weight * values for weight, values, _ in each], axis=0),
+            np.sum([weight * slopes for weight, _, slopes in each], axis=0),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Restricted:
+    """A score of some coordinates ``moving (place,)``, the others as they are in ``unit (coordinate,)``."""
+
+    score: Smooth
+    unit: np.ndarray
+    moving: np.ndarray
+
+    def whole(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows with all their coordinates."""
+        unit = np.repeat(self.unit[None], len(rows), axis=0)
+        unit[:, self.moving] = rows
+        return unit
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Return the scores ``(configuration,)``."""
+        return self.score(self.whole(rows))
+
+    def with_gradient(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores and their slopes ``(configuration, place)``."""
+        values, slopes = self.score.with_gradient(self.whole(rows))
+        return values, slopes[:, self.moving]
