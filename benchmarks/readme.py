@@ -34,9 +34,10 @@ UNEQUAL = """\
 Methods were run with different numbers of seeds, at different times: not yet a comparison seed by seed."""
 
 SIMULATED = """\
-**Scheduling SGD, a simulation** (`python -m models.sgd_scheduling.compare`): no cluster was run. Noise-free
-seconds an iteration of the best schedule so far, medians over clusters; then after how many trials each
-cluster's schedule was near the best known one (`-`: not within the trials made)."""
+**Scheduling SGD, a simulation** (`python -m models.sgd_scheduling.compare`): no cluster was run. Seconds an
+iteration of the schedule that measured best so far, medians over clusters; then after how many trials each
+cluster's schedule was near the best known one (`-`: not within the trials made). *Without noise* nothing
+varies; *as runs measure* is what runs of a schedule typically say, beside the best schedule by that."""
 
 PROMISED = """\
 **Speed** (`make bench`; all of it, with remarks, stands in

@@ -15,7 +15,7 @@ from boatppl.rows import arrive, every_row
 from boatppl.suggest import Goal, Improvement
 from boatppl.transform import Transform
 from models.sgd_scheduling import simulator, transfer
-from models.sgd_scheduling.best_known import TABLE, best_known, read
+from models.sgd_scheduling.best_known import TABLE, best_known, read, typical, typically_best
 from models.sgd_scheduling.cluster import BYTES_PER_GBIT, make_cluster
 from models.sgd_scheduling.compare import best_so_far, trials_of
 from models.sgd_scheduling.measurements import observed
@@ -180,6 +180,18 @@ def test_the_best_known_schedule_is_much_better_than_the_default_and_adds_up():
     assert best.seconds == simulation.measure(best.schedule, None)["iteration_time"]
     assert best.seconds < 0.5 * simulation.exact(space().default)["iteration_time"]
     assert best.schedule.samples.sum() == simulation.cluster.batch
+
+
+def test_a_schedule_that_runs_measure_least_is_another_than_that_without_noise():
+    simulation = Simulation(make_cluster(10, 2), seed=5)
+    schedule = best_known(simulation, evaluations=3000, restarts=2).schedule
+    seconds = typical(simulation, schedule)
+    assert seconds > 1.02 * simulation.measure(schedule, None)["iteration_time"]
+    again = Simulation(make_cluster(10, 2), seed=6)
+    assert typical(again, schedule) == seconds  # whatever the study's own noise is
+    assert seconds == pytest.approx(typical(simulation, schedule, runs=200), rel=0.03)
+    least, found = typically_best(simulation, schedule, evaluations=2000)
+    assert least == typical(simulation, found) <= seconds
 
 
 # -- the peers ----------------------------------------------------------------------------

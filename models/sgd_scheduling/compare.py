@@ -3,8 +3,9 @@
     python -m models.sgd_scheduling.compare --seeds 3
 
 Each (tuner, seed) adds its trials to ``compare_simulated.csv`` when it is done; runs that were interrupted
-or ran out of ``--seconds`` go on from their study's file. The summary gives, over seeds, the noise-free s
-an iteration of the schedule that measured best so far.
+or ran out of ``--seconds`` go on from their study's file. The summary gives, over seeds, the s an iteration
+of the schedule that measured best so far: what one without noise takes, and on few machines what runs of it
+typically measure, each beside the schedule that is best known by the same measure.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 
 import boatppl as boat
 from models.sgd_scheduling import best_known
-from models.sgd_scheduling.best_known import append, read
+from models.sgd_scheduling.best_known import TYPICAL_UP_TO, append, read, typical
 from models.sgd_scheduling.cluster import make_cluster
 from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
@@ -27,7 +28,8 @@ from models.sgd_scheduling.simulator import Simulation
 from models.sgd_scheduling.spaces import space
 
 TABLE = Path(__file__).parent / "compare_simulated.csv"
-COLUMNS = ("machines", "seed", "tuner", "trial", "measured", "exact", "ask_s")
+COLUMNS = ("machines", "seed", "tuner", "trial", "measured", "exact", "ask_s", "typical")
+MEASURES = {"exact": ("seconds", "without noise"), "typical": ("typical", "as runs measure")}
 TRIALS = {"default": 1, "k-fastest": 11, "random": 30, "generic": 30, "structured": 10}
 WITHIN, WITHIN_OF_MANY = 0.05, 0.10  # above the best known: there, below 100 machines and from then on
 MORE_TRIALS = {100: 15, 300: 20}  # of the structured model, by machines
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows = trials_of(tuner, n, seed, options.studies, left)
             for row in rows if len(rows) >= least(tuner, n) else ():
                 append(options.table, row, COLUMNS)
-    print("simulated clusters; noise-free s an iteration of the best schedule so far")
+    print("simulated clusters; s an iteration of the schedule that measured best so far")
     print("\n".join(summary(read(options.table), n)))
     return 0
 
@@ -79,15 +81,15 @@ def trials_of(tuner: str, n: int, seed: int, studies: Path, seconds: float | Non
         told = [(default, first, 0.0), *((c, simulation(c), 0.0) for c in rest)]
     else:
         told = _studied(tuner, n, seed, simulation, studies, seconds)
-    return [
-        dict(zip(COLUMNS, (n, seed, tuner, i, *_seconds(simulation, c, got), round(ask_s, 2)), strict=True))
-        for i, (c, got, ask_s) in enumerate(told)
-    ]
-
-
-def _seconds(simulation: Simulation, configuration: Any, got: Any) -> tuple[str, str]:
-    exact = simulation.exact(configuration)["iteration_time"]
-    return f"{got['iteration_time']:.4f}", f"{exact:.4f}"
+    rows = []
+    for i, (configuration, got, ask_s) in enumerate(told):
+        exact = simulation.exact(configuration)["iteration_time"]
+        usual = ""
+        if n <= TYPICAL_UP_TO:
+            usual = f"{typical(simulation, simulation.schedule(configuration)):.4f}"
+        seconds = f"{got['iteration_time']:.4f}", f"{exact:.4f}"
+        rows.append(dict(zip(COLUMNS, (n, seed, tuner, i, *seconds, round(ask_s, 2), usual), strict=True)))
+    return rows
 
 
 def _studied(
@@ -120,41 +122,50 @@ def _studied(
 
 
 def summary(rows: Sequence[dict[str, str]], n: int) -> list[str]:
-    """Return a line for each tuner: medians over seeds of the best so far, trials to within a share of the
-    best known, and the seconds that a suggestion took: their median, and the longest."""
+    """Return a line for each tuner and measure: medians over seeds of the best so far, trials to within a
+    share of the best known, and the seconds that a suggestion took: their median, and the longest."""
     within = WITHIN if n < 100 else WITHIN_OF_MANY
-    known = {r["seed"]: float(r["seconds"]) for r in read(best_known.TABLE) if r["machines"] == str(n)}
+    best = [row for row in read(best_known.TABLE) if row["machines"] == str(n)]
     runs: dict[str, dict[str, list[dict[str, str]]]] = {}
     for row in (row for row in rows if row["machines"] == str(n)):
         runs.setdefault(row["tuner"], {}).setdefault(row["seed"], []).append(row)
-    head = f"over best known   s a suggestion   trials to {within:.0%}"
-    lines = [f"{'tuner':12s} seeds   at 1     5    10    30   {head}"]
-    for tuner, seeds in runs.items():
-        paths = {seed: best_so_far(trials) for seed, trials in seeds.items()}
-        at = [np.median([p[min(k, len(p)) - 1] for p in paths.values()]) for k in (1, 5, 10, 30)]
-        shares = [p[-1] / known[s] - 1 for s, p in paths.items() if s in known]
-        to = [trials_to(p, (1 + within) * known[s]) for s, p in paths.items() if s in known]
-        excess = f"{np.median(shares):+.0%}" if shares else "?"
-        took = [float(r["ask_s"]) for trials in seeds.values() for r in trials]
-        asked = f"{np.nanmedian(took):.1f}, {np.nanmax(took):.0f}" if np.nanmax(took) > 0 else "-"
-        reached = ", ".join("-" if k is None else str(k) for k in to)
-        lines.append(
-            f"{tuner:12s} {len(paths):5d} "
-            + "".join(f"{x:6.2f}" for x in at)
-            + f"   {excess:>15s}   {asked:>14s}   {reached}"
-        )
-    if known:
+    lines = []
+    for measure, (column, said) in MEASURES.items():
+        known = {row["seed"]: float(row[column]) for row in best if row[column]}
+        told = {tuner: seeds for tuner, seeds in runs.items() if _has(measure, seeds)}
+        if not known or not told:
+            continue
+        head = f"over best known   s a suggestion   trials to {within:.0%}"
+        lines += [f"{said}:", f"{'tuner':12s} seeds   at 1     5    10    30   {head}"]
+        for tuner, seeds in told.items():
+            paths = {seed: best_so_far(trials, measure) for seed, trials in seeds.items()}
+            at = [np.median([p[min(k, len(p)) - 1] for p in paths.values()]) for k in (1, 5, 10, 30)]
+            shares = [p[-1] / known[s] - 1 for s, p in paths.items() if s in known]
+            to = [trials_to(p, (1 + within) * known[s]) for s, p in paths.items() if s in known]
+            excess = f"{np.median(shares):+.0%}" if shares else "?"
+            took = [float(r["ask_s"]) for trials in seeds.values() for r in trials]
+            asked = f"{np.nanmedian(took):.1f}, {np.nanmax(took):.0f}" if np.nanmax(took) > 0 else "-"
+            reached = ", ".join("-" if k is None else str(k) for k in to)
+            lines.append(
+                f"{tuner:12s} {len(paths):5d} "
+                + "".join(f"{x:6.2f}" for x in at)
+                + f"   {excess:>15s}   {asked:>14s}   {reached}"
+            )
         lines.append(f"best known   {len(known):5d} {np.median(list(known.values())):6.2f}")
     return lines
 
 
-def best_so_far(trials: Sequence[dict[str, str]]) -> list[float]:
-    """Return, after each trial, the noise-free seconds of the schedule that measured best until then."""
-    path, least_measured, exact = [], np.inf, np.inf
+def _has(measure: str, seeds: dict[str, list[dict[str, str]]]) -> bool:
+    return all(row[measure] for trials in seeds.values() for row in trials)
+
+
+def best_so_far(trials: Sequence[dict[str, str]], measure: str = "exact") -> list[float]:
+    """Return, after each trial, the seconds of the schedule that measured best until then."""
+    path, least, seconds = [], np.inf, np.inf
     for trial in sorted(trials, key=lambda row: int(row["trial"])):
-        if float(trial["measured"]) < least_measured:
-            least_measured, exact = float(trial["measured"]), float(trial["exact"])
-        path.append(exact)
+        if float(trial["measured"]) < least:
+            least, seconds = float(trial["measured"]), float(trial[measure])
+        path.append(seconds)
     return path
 
 
