@@ -10,6 +10,8 @@ import numpy as np
 from boatppl.acquisition import average, shares
 from boatppl.propagate import Luck, Posterior
 
+BELOW = 1e9  # more than log averages differ by where any is worth having, and it leaves them their digits
+
 
 class Smooth(Protocol):
     """A score of configurations that has a slope."""
@@ -75,24 +77,20 @@ class Weighted:
 
 
 @dataclass(frozen=True, eq=False)
-class Restricted:
-    """A score of some coordinates ``moving (place,)``, the others as they are in ``unit (coordinate,)``."""
+class Provided:
+    """A score, provided that another one is at least ``least``; elsewhere that other one, far below."""
 
     score: Smooth
-    unit: np.ndarray
-    moving: np.ndarray
+    other: Smooth
+    least: float
 
-    def whole(self, rows: np.ndarray) -> np.ndarray:
-        """Return rows with all their coordinates."""
-        unit = np.repeat(self.unit[None], len(rows), axis=0)
-        unit[:, self.moving] = rows
-        return unit
-
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
+    def __call__(self, unit: np.ndarray) -> np.ndarray:
         """Return the scores ``(configuration,)``."""
-        return self.score(self.whole(rows))
+        other = self.other(unit)
+        return np.where(other >= self.least, self.score(unit), other - BELOW)
 
-    def with_gradient(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the scores and their slopes ``(configuration, place)``."""
-        values, slopes = self.score.with_gradient(self.whole(rows))
-        return values, slopes[:, self.moving]
+    def with_gradient(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores and their slopes ``(configuration, coordinate)``."""
+        (values, slopes), (other, towards) = self.score.with_gradient(unit), self.other.with_gradient(unit)
+        enough = other >= self.least
+        return np.where(enough, values, other - BELOW), np.where(enough[:, None], slopes, towards)

@@ -163,7 +163,9 @@ class Policy:
             feasible=self._cautious(success, known, context),
         )
         stage("searching the space")
-        found, said = rivals.suggest(posteriors, shares, proposer, runs, seed, self.acquisition, context)
+        found, said = rivals.suggest(
+            posteriors, shares, proposer, runs, seed, context, acquisition=self.acquisition, alone=initial
+        )
         [configuration] = self.space.decode(found.unit[None])
         record = rivals.outlook(posteriors, shares, found.unit, runs.measured, context)
         record |= said

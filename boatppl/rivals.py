@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from boatppl.infer import SHORT, Chains
 from boatppl.node import Node, generic
 from boatppl.propagate import Posterior, parameters_of
 from boatppl.space import Space
-from boatppl.suggest import Goal, Runs, Suggestion, completed, contenders, suggest
+from boatppl.suggest import Goal, Runs, Suggestion, agreed, contenders, suggest
 from boatppl.table import check_domain, measured, shape_of
 from boatppl.trial import Trial, validate_measurements
 from boatppl.words import ModelError, listed, nearest
@@ -28,6 +29,8 @@ PRIOR_OF_GENERIC = 0.5
 # coordinates; with more of them the generic model needs more runs to learn anything and begins with less, so
 # that a wrong model costs about the same share of the runs
 FEW = 6
+INDIFFERENT = 1e-3  # the share of a gain that makes no difference
+HEARD = 0.1  # a lighter rival has a say only where the proposer sees less than it does
 
 
 class Rivals:
@@ -105,26 +108,42 @@ class Rivals:
         proposer: str,
         runs: Runs,
         seed: int,
-        acquisition: str,
         contexts: Mapping[str, Any],
+        *,
+        acquisition: str,
+        alone: bool,
     ) -> tuple[Suggestion, dict[str, Any]]:
         """Return what a rival proposes, and for the log whose choice it was.
 
-        Of parameters that it does not see it has no opinion: the heaviest rival that sees some of them
-        chooses those.
+        The heaviest of the others has a say: of all that promises the proposer nearly as much as its best, it
+        chooses, and *nearly* is its own share. So it decides where the proposer is indifferent, as along
+        parameters that its model does not see; ``alone`` only there.
         """
         found = suggest(
             posteriors[proposer], self.goal, runs, seed, acquisition=acquisition, contexts=contexts
         )
-        seen = {name: parameters_of(model, self.goal.name) for name, model in self.models.items()}
-        more = [name for name in shares if seen[name] - seen[proposer]]
         record: dict[str, Any] = {"proposed_by": proposer}
-        if more and not found.repeated:
-            other = max(more, key=shares.__getitem__)
-            free = sorted(seen[other] - seen[proposer])
-            found = completed(posteriors[other], self.goal, found, free, runs, seed, contexts)
-            record["completed"] = {other: free}
+        other = self._second(shares, proposer)
+        alone = alone or acquisition != "expected improvement"
+        if other is not None and not found.repeated:
+            blind = self._seen[other] - self._seen[proposer]
+            if blind or (shares[other] > HEARD and not alone):
+                pair = posteriors[proposer], posteriors[other]
+                given = INDIFFERENT if alone else shares[other]
+                found, kept = agreed(*pair, self.goal, found, given, runs, seed, contexts)
+                record["second_opinion"] = {other: kept}
         return found, record | {"evaluated": found.evaluated}
+
+    def _second(self, shares: Mapping[str, float], proposer: str) -> str | None:
+        """The heaviest of the others; of those that see what the proposer does not, where there are such."""
+        others = [name for name in shares if name != proposer]
+        more = [name for name in others if self._seen[name] - self._seen[proposer]]
+        return max(more or others, key=shares.__getitem__, default=None)
+
+    @cached_property
+    def _seen(self) -> dict[str, frozenset[str]]:
+        """The parameters that each rival's objective depends on."""
+        return {n: frozenset(parameters_of(model, self.goal.name)) for n, model in self.models.items()}
 
     def outlook(
         self,

@@ -1,7 +1,7 @@
 """From a posterior to the next configuration: acquisition by the draws, searched over the space."""
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from boatppl.acquisition import (
     posterior_mean,
     smoothing,
 )
-from boatppl.averaged import Averaged, Restricted, Smooth, Weighted
+from boatppl.averaged import Averaged, Provided, Smooth, Weighted
 from boatppl.propagate import Luck, Posterior, Propagation
 from boatppl.search import Exhausted, maximise
 from boatppl.space import Space, Subset
@@ -189,45 +189,37 @@ def suggest(
         return _again(posterior, goal, known, runs, seed, contexts)
 
 
-def completed(
+def agreed(
     posterior: Posterior,
+    other: Posterior,
     goal: Goal,
     found: Suggestion,
-    free: Collection[str],
+    given: float,
     runs: Runs,
     seed: int,
     contexts: Mapping[str, Any] | None = None,
-) -> Suggestion:
-    """Return a suggestion with its ``free`` parameters chosen by expected improvement under a posterior.
+) -> tuple[Suggestion, float]:
+    """Return what promises another posterior most, of what promises a posterior nearly as much as ``found``.
 
-    For a model that does not see some parameters: it is indifferent to them, and another model is not.
+    It gives up at most a share ``given`` of its expected improvement, and the share that it keeps comes with
+    the suggestion. Where it is indifferent, as along parameters that its model does not see, the other
+    decides.
     """
-    space = posterior.model.space
-    [configuration] = space.decode(found.unit[None])
-    part = space.fix(**{name: value for name, value in configuration.items() if name not in free})
-    moving = np.concatenate([np.arange(space.slices[n].start, space.slices[n].stop) for n in part.slices])
-
-    def restricted(score: Smooth) -> Restricted:
-        return Restricted(score, found.unit, moving)
-
-    known = contenders(posterior, goal, runs.measured, posterior.luck([seed, 1]), contexts)
-    improvement = _affordable(posterior, goal, known, runs, seed, contexts)
-    beside = np.delete(runs.taken - found.unit, moving, axis=1)
-    taken = runs.taken[(np.abs(beside) < 1e-9).all(axis=1)][:, moving]
-    feasible = None if runs.feasible is None else restricted(runs.feasible)
-    try:
-        filled = _search(
-            restricted(improvement),
-            restricted(improvement.thinned(SCREENING)),
-            part,
-            improvement.points[:, moving],
-            replace(runs, taken=taken, feasible=feasible),
-            seed,
-        )
-    except Exhausted:
-        return found
-    unit = restricted(improvement).whole(filled.unit[None])[0]
-    return replace(found, unit=unit, evaluated=found.evaluated + filled.evaluated)
+    space, improvements = posterior.model.space, []
+    for each in (posterior, other):
+        known = contenders(each, goal, runs.measured, each.luck([seed, 1]), contexts)
+        improvements.append(_affordable(each, goal, known, runs, seed, contexts))
+    own, its = improvements
+    before = float(own(found.unit[None])[0])
+    least = before + float(np.log1p(-given))
+    screen = Provided(its.thinned(SCREENING), own.thinned(SCREENING), least)
+    starts = np.concatenate([found.unit[None], its.points])
+    better = _search(Provided(its, own, least), screen, space, starts, runs, seed)
+    after = float(own(better.unit[None])[0])
+    if not after >= least:
+        return found, 1.0
+    evaluated = found.evaluated + better.evaluated
+    return replace(found, unit=better.unit, evaluated=evaluated), float(np.exp(min(after - before, 0.0)))
 
 
 def affordable(posterior: Posterior, known: np.ndarray) -> tuple[Posterior, np.ndarray]:

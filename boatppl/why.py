@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from boatppl.text import shown
-from boatppl.words import listed
 
 REASONS = {
     "default": "the configuration in use today",
@@ -31,8 +30,8 @@ def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
     >>> reason("suggested", {**known, "success": 0.92, "limits": {"memory_mb <= 800": 0.97}})[-53:]
     '; 92 % sure to succeed, 97 % sure of memory_mb <= 800'
     >>> both = {"weights": {"structured": 0.6, "generic": 0.4}, "proposed_by": "structured"}
-    >>> reason("suggested", {**known, **both, "completed": {"generic": ["threads"]}})[-44:]
-    '; proposed by structured, threads by generic'
+    >>> reason("suggested", {**known, **both, "second_opinion": {"generic": 0.88}})[-67:]
+    '; proposed by structured with generic, at 12 % less of its own gain'
     >>> reason("default", None)
     'the configuration in use today'
     """
@@ -54,8 +53,11 @@ def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
     by = known.get("proposed_by")
     if by is None or len(known.get("weights", {})) < 2:
         return text
-    others = (f", {listed(names)} by {other}" for other, names in known.get("completed", {}).items())
-    return f"{text}; proposed by {by}{''.join(others)}"
+    text += f"; proposed by {by}"
+    for other, kept in known.get("second_opinion", {}).items():
+        less = 100 * (1 - kept)
+        text += f" with {other}" + (f", at {less:.0f} % less of its own gain" if kept < SURE else "")
+    return text
 
 
 def gain(known: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ from scipy.integrate import quad
 from scipy.stats import lognorm
 
 import boatppl as boat
+from boatppl.averaged import Provided
 from boatppl.hedge import LEAST, Forecast, quantiles, weights
-from boatppl.suggest import Improvement, Runs, Suggestion, completed, contenders
+from boatppl.suggest import Improvement, Runs, agreed, contenders, suggest
 from boatppl.transform import Transform
 
 PRIOR = {"structured": 0.8, "generic": 0.2}
@@ -143,27 +144,61 @@ def test_what_the_proposing_model_does_not_see_is_chosen_by_the_one_that_does(mo
         trial = study.ask()
         study.tell(trial, system(trial.configuration, rng)["cost"])
     late = [trial for trial in study.trials[8:] if trial.suggestion["proposed_by"] == "structured"]
-    assert late[-1].suggestion["completed"] == {"generic": ["on", "y", "z"]}
-    assert ", on, y and z by generic" in late[-1].why
+    for trial in late:  # the say of a rival is its weight
+        kept = trial.suggestion["second_opinion"]["generic"]
+        assert 1 - trial.suggestion["weights"]["generic"] <= kept <= 1
+        assert "; proposed by structured with generic" in trial.why
     assert np.mean([abs(trial.configuration["y"] - 3) for trial in late]) < 2.5  # 4 where nobody chooses
 
 
-def test_a_completed_suggestion_is_the_best_of_those_that_differ_in_what_was_free():
+@pytest.mark.parametrize("given", [0.001, 0.5])
+def test_a_second_opinion_is_the_best_of_what_is_nearly_as_good_to_the_first(given):
     study = played(boat.DAGModel(GATED, [rate, cost]), 8)
-    rivals, known = study.rivals, study.evidence()
-    posterior = rivals.posterior("generic", known.trials, known.objective)
+    known = study.evidence()
+    own, other = (study.rivals.posterior(n, known.trials, known.objective) for n in study.rivals.models)
     measured = GATED.encode([trial.configuration for trial in study.trials])
-    chosen = {"x": 3.0, "y": 9, "on": False}
-    found = Suggestion(GATED.encode([GATED.validate(chosen)])[0], 1)
     runs = Runs(measured, measured[:0], measured)
-    filled = completed(posterior, study.goal, found, ["on", "y", "z"], runs, 5)
-    [after] = GATED.decode(filled.unit[None])
-    assert after["x"] == pytest.approx(3.0)
-    best = contenders(posterior, study.goal, measured, posterior.luck([5, 1]))
-    score = Improvement(posterior, study.goal, best, runs.pending, 5)
-    others = GATED.encode([{**c, "x": 3.0} for c in GATED.design(300, 1) if c["y"] + 3 < 25])
-    assert score(filled.unit[None])[0] >= score(others).max() - 1e-3
-    assert score(filled.unit[None])[0] > score(found.unit[None])[0]
+    first = suggest(own, study.goal, runs, 5)
+    found, kept = agreed(own, other, study.goal, first, given, runs, 5)
+    scores = []
+    for posterior in (own, other):
+        best = contenders(posterior, study.goal, measured, posterior.luck([5, 1]))
+        scores.append(Improvement(posterior, study.goal, best, runs.pending, 5))
+    mine, its = scores
+    assert 1 - given <= kept <= 1
+    assert np.exp(mine(found.unit[None]) - mine(first.unit[None]))[0] == pytest.approx(kept, abs=1e-6)
+    assert its(found.unit[None])[0] >= its(first.unit[None])[0]
+    others = GATED.sample(4000, 1)
+    enough = mine(others) >= mine(first.unit[None]) + np.log1p(-given)
+    if given == 0.5:
+        assert enough.any()
+        assert its(found.unit[None])[0] > its(first.unit[None])[0] + 0.01
+        assert its(found.unit[None])[0] >= its(others[enough]).max() - 1e-3
+
+
+def test_a_second_opinion_that_is_absurdly_sure_breaks_no_promise():
+    """Where it sees no gain at all, or one beyond measure, the first's is still kept."""
+    study = played(boat.DAGModel(GATED, [rate, cost]), 8)
+    known = study.evidence()
+    own = study.rivals.posterior("structured", known.trials, known.objective)
+    score = Improvement(own, study.goal, GATED.encode([GATED.default]), np.zeros((0, GATED.dimension)), 5)
+
+    class Sure:
+        def __call__(self, unit):
+            return -1e6 * unit[:, 0]
+
+        def with_gradient(self, unit):
+            return self(unit), np.tile(-1e6 * np.eye(unit.shape[1])[0], (len(unit), 1))
+
+    rows = GATED.sample(64, 2)
+    least = float(np.median(score(rows)))
+    both = Provided(Sure(), score, least)
+    values, slopes = both.with_gradient(rows)
+    np.testing.assert_array_equal(values, both(rows))
+    enough = score(rows) >= least
+    assert values[enough].min() > values[~enough].max()
+    assert rows[values.argmax(), 0] == rows[enough, 0].min()
+    np.testing.assert_array_equal(slopes[~enough], score.with_gradient(rows)[1][~enough])
 
 
 def test_runs_worse_than_the_default_count_alike():
