@@ -156,20 +156,21 @@ def log_marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_varian
     rows, columns = Z.shape
     if rows == 0:
         return 0.0, np.zeros(0), 0.0, np.zeros(lengthscale.shape[0]), np.zeros(0)
-    work = np.empty((3, rows, rows))
-    correlation, slope, K = work[0], work[1], work[2]
-    scaled = np.empty((columns, rows))
+    # One block of memory: a loop that writes one array and sums over others is compiled twice, for arrays
+    # that are near each other and for those that are not, and the two round differently.
+    block = np.empty((3 * rows + columns + 2, rows))
+    correlation, slope, K = block[:rows], block[rows : 2 * rows], block[2 * rows : 3 * rows]
+    scaled, alpha, pair = block[3 * rows : 3 * rows + columns], block[-2], block[-1]
     scale_columns(Z, groups, lengthscale, scaled)
     _fill(kind, scaled, amplitude, noise_variance, correlation, slope, K)
     if cholesky(K) != 0:
         return _floor(rows, lengthscale.shape[0])
-    alpha = np.empty(rows)
     quadratic, determinant = _solve(K, residual, alpha)
     logp = -0.5 * (quadratic + determinant + rows * _LOG_2PI)
     if not math.isfinite(logp) or invert_from_cholesky(K) != 0:
         return _floor(rows, lengthscale.shape[0])
     d_residual, d_noise, d_column = np.empty(rows), np.empty(rows), np.empty(columns)
-    d_variance = _pair_gradients(K, alpha, correlation, slope, scaled, d_residual, d_column)
+    d_variance = _pair_gradients(K, alpha, correlation, slope, scaled, pair, d_column)
     variance = amplitude * amplitude
     d_lengthscale = np.zeros(lengthscale.shape[0])
     for c in range(columns):  # d(r^2)/d(lengthscale) = -2/lengthscale sum_c (u_c - u'_c)^2
