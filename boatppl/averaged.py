@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from boatppl.acquisition import average, shares
-from boatppl.propagate import Luck, Posterior
+from boatppl.propagate import Luck, Posterior, Propagation
 
 BELOW = 1e9  # more than log averages differ by where any is worth having, and it leaves them their digits
 
@@ -43,14 +43,17 @@ class Averaged(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the average's slopes by mean and variance; ``weight`` is each draw's share of it."""
 
+    def forward(self, unit: np.ndarray) -> Propagation:
+        """Return every draw pushed through the DAG to the quantity."""
+        return self.posterior.propagate(unit, self.target, self.luck, self.contexts)
+
     def __call__(self, unit: np.ndarray) -> np.ndarray:
         """Return the log average ``(configuration,)``."""
-        forward = self.posterior.propagate(unit, self.target, self.luck, self.contexts)
-        return average(self.each(*forward.objective()))
+        return average(self.each(*self.forward(unit).objective()))
 
     def with_gradient(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the log average and its slope ``(configuration, coordinate)``."""
-        forward = self.posterior.propagate(unit, self.target, self.luck, self.contexts)
+        forward = self.forward(unit)
         mean, variance = forward.objective()
         each = self.each(mean, variance)
         slopes = self.slopes(mean, variance, shares(each))

@@ -119,8 +119,7 @@ class Improvement(Averaged):
 
     def single_draw_starts(self, unit: np.ndarray) -> np.ndarray:
         """Return each draw's minimiser ``(minimiser, coordinate)`` among candidates: BOAT's Thompson step."""
-        forward = self.posterior.propagate(unit, self.target, self.luck, self.contexts)
-        mean, variance = forward.objective()
+        mean, variance = self.forward(unit).objective()
         rng = np.random.default_rng(len(unit))
         luck = rng.normal(size=(len(mean), 1))
         path = self.sign * mean + np.sqrt(variance + self.smooth) * luck

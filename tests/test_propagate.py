@@ -180,8 +180,7 @@ def test_every_draw_has_an_incumbent_of_its_own_pending_runs_among_them(posterio
     """It is the least noise-free value that the draw itself believes in, not one number for all draws."""
     improvement = Improvement(posterior, Goal("total"), RUN[:5], RUN[5:], 3, CONTEXT)
     np.testing.assert_array_equal(improvement.points, RUN)
-    forward = improvement.posterior.propagate(RUN, "total", improvement.luck, CONTEXT)
-    mean, variance = forward.objective()
+    mean, variance = improvement.forward(RUN).objective()
     spread = np.ptp(improvement.best)
     np.testing.assert_allclose(mean.min(axis=1), improvement.best, atol=1e-2 * spread)
     assert spread > 10 * np.sqrt(variance).max()
@@ -325,8 +324,7 @@ def test_the_slope_of_the_posterior_mean_equals_differences(posterior, name, max
 def test_the_thinned_improvement_is_that_of_some_draws(posterior, name):
     improvement = Improvement(posterior, Goal(name), RUN, np.zeros((0, RUN.shape[1])), 3, CONTEXT)
     np.testing.assert_allclose(improvement.thinned(100)(UNIT), improvement(UNIT), rtol=1e-12)
-    forward = improvement.posterior.propagate(UNIT, name, improvement.luck, CONTEXT)
-    each = improvement.each(*forward.objective())
+    each = improvement.each(*improvement.forward(UNIT).objective())
     np.testing.assert_allclose(improvement.thinned(3)(UNIT), average(each[[0, 11, 23]]), rtol=1e-9)
 
 

@@ -137,22 +137,32 @@ def summary(rows: Sequence[dict[str, str]], n: int) -> list[str]:
             continue
         head = f"over best known   s a suggestion   trials to {within:.0%}"
         lines += [f"{said}:", f"{'tuner':12s} seeds   at 1     5    10    30   {head}"]
-        for tuner, seeds in told.items():
-            paths = {seed: best_so_far(trials, measure) for seed, trials in seeds.items()}
-            at = [np.median([p[min(k, len(p)) - 1] for p in paths.values()]) for k in (1, 5, 10, 30)]
-            shares = [p[-1] / known[s] - 1 for s, p in paths.items() if s in known]
-            to = [trials_to(p, (1 + within) * known[s]) for s, p in paths.items() if s in known]
-            excess = f"{np.median(shares):+.0%}" if shares else "?"
-            took = [float(r["ask_s"]) for trials in seeds.values() for r in trials]
-            asked = f"{np.nanmedian(took):.1f}, {np.nanmax(took):.0f}" if np.nanmax(took) > 0 else "-"
-            reached = ", ".join("-" if k is None else str(k) for k in to)
-            lines.append(
-                f"{tuner:12s} {len(paths):5d} "
-                + "".join(f"{x:6.2f}" for x in at)
-                + f"   {excess:>15s}   {asked:>14s}   {reached}"
-            )
+        lines += [_line(tuner, seeds, measure, known, within) for tuner, seeds in told.items()]
         lines.append(f"best known   {len(known):5d} {np.median(list(known.values())):6.2f}")
     return lines
+
+
+def _line(
+    tuner: str,
+    seeds: dict[str, list[dict[str, str]]],
+    measure: str,
+    known: dict[str, float],
+    within: float,
+) -> str:
+    """One tuner's line of the summary; ``known`` is the best known schedule's seconds of each seed."""
+    paths = {seed: best_so_far(trials, measure) for seed, trials in seeds.items()}
+    at = [np.median([p[min(k, len(p)) - 1] for p in paths.values()]) for k in (1, 5, 10, 30)]
+    shares = [p[-1] / known[s] - 1 for s, p in paths.items() if s in known]
+    to = [trials_to(p, (1 + within) * known[s]) for s, p in paths.items() if s in known]
+    excess = f"{np.median(shares):+.0%}" if shares else "?"
+    took = [float(r["ask_s"]) for trials in seeds.values() for r in trials]
+    asked = f"{np.nanmedian(took):.1f}, {np.nanmax(took):.0f}" if np.nanmax(took) > 0 else "-"
+    reached = ", ".join("-" if k is None else str(k) for k in to)
+    return (
+        f"{tuner:12s} {len(paths):5d} "
+        + "".join(f"{x:6.2f}" for x in at)
+        + f"   {excess:>15s}   {asked:>14s}   {reached}"
+    )
 
 
 def _has(measure: str, seeds: dict[str, list[dict[str, str]]]) -> bool:
