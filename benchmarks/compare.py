@@ -18,7 +18,8 @@ from benchmarks.machine import described, load
 from benchmarks.peers.environment import Unavailable
 from benchmarks.problems import Problem
 from benchmarks.race import Trace, trace
-from benchmarks.runs import append, read, row_of, trace_of
+from benchmarks.rows import append, read
+from benchmarks.runs import COLUMNS, row_of, trace_of
 from benchmarks.standings import costs, overall, settings, table, verdict
 from benchmarks.suite import QUICK as FEW
 from benchmarks.suite import suite
@@ -154,12 +155,12 @@ def main() -> None:
     runs = stem.with_suffix(".csv")
     if options.fresh:
         runs.unlink(missing_ok=True)
-    for item in compare(plan, read(runs)):
+    for item in compare(plan, read(runs, COLUMNS)):
         now = {"load": load(), "date": about["date"], "commit": about["commit"]}
-        append(runs, [row_of(item, plan.trials, now)])
+        append(runs, COLUMNS, [row_of(item, plan.trials, now)])
         said = f"gap {item.gap_at(len(item.gaps) or 1):.1%} after {len(item.gaps)} trials {item.stopped}"
         print(f"{item.problem} {item.tuner} seed {item.seed}: {said}, {sum(item.seconds):.0f} s", flush=True)
-    rows = read(runs)
+    rows = read(runs, COLUMNS)
     traces = [trace_of(row) for row in rows]
     loads = sorted(float(row["load"]) for row in rows)
     about |= {"runs": str(len(rows)), "load while it ran": f"{loads[0]} to {loads[-1]}"}

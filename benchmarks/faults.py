@@ -6,7 +6,6 @@ is kept in ``faults.csv`` and summed up in ``faults.md`` of ``benchmarks/results
 again.
 """
 
-import csv
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import rows
 from benchmarks.faulty_systems import SYSTEMS, Case
 from benchmarks.figures import markdown_table
 from benchmarks.machine import described
@@ -27,11 +27,12 @@ from boatppl.trial import State, Trial, Trials
 
 RUNS = 30
 RIGHT = 10  # seeds of a right model for one of each kind of fault
-RESULTS = Path(__file__).parent / "results"
+FILE = Path(__file__).parent / "results" / "faults.csv"
 COLUMNS = ("system", "kind", "planted", "seed", "right", "said", "seconds", "commit")
-HALVES: Mapping[str, tuple[str, ...]] = {
+PARTS: Mapping[str, tuple[str, ...]] = {
     "first half (the diagnosis was written with them in sight)": ("collector",),
     "second half (written when it was done)": ("store", "cluster"),
+    "third part (written when those were answered)": ("broker", "solver"),
 }
 HEADING = "# Planted faults\n\nMade by `python -m benchmarks.faults`.\n\n"
 
@@ -54,12 +55,13 @@ class Answer:
         """What tells it apart."""
         return self.system, self.kind, self.seed
 
-    def row(self) -> list[str]:
+    def row(self) -> dict[str, str]:
         """Return it as a row of the file."""
         right, seconds = "yes" if self.right else "no", f"{self.seconds:.1f}"
-        return [
+        values = [
             self.system, self.kind, self.planted, str(self.seed), right, self.said, seconds, self.commit
         ]  # fmt: skip
+        return dict(zip(COLUMNS, values, strict=True))
 
 
 def diagnosed(case: Case, seed: int, runs: int = RUNS, inference: Inference | None = None) -> Diagnosis:
@@ -113,43 +115,34 @@ def measure(systems: Sequence[str], seeds: int, path: Path) -> list[Answer]:
     asked = list(wanted(systems, seeds))
     inferences: dict[DAGModel, Inference] = {}
     commit = described()["commit"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if not found:
-            writer.writerow(COLUMNS)
-        for case, seed in asked:
-            if (case.system, case.kind, seed) in found:
-                continue
-            inference = inferences.setdefault(case.model, Inference(case.model, 0))
-            inference.compile()
-            began = time.perf_counter()
-            diagnosis = diagnosed(case, seed, inference=inference)
-            spent = time.perf_counter() - began
-            planted = "" if case.node is None else f"{case.node} {case.cause} {case.what or ''}".strip()
-            answer = Answer(
-                case.system, case.kind, planted, seed, named(case, diagnosis), said(diagnosis), spent, commit
-            )
-            found[answer.key] = answer
-            writer.writerow(answer.row())
-            file.flush()
-            if not answer.right:
-                print(f"{answer.system} {answer.kind} {seed}: {answer.said}", flush=True)
+    for case, seed in asked:
+        if (case.system, case.kind, seed) in found:
+            continue
+        inference = inferences.setdefault(case.model, Inference(case.model, 0))
+        inference.compile()
+        began = time.perf_counter()
+        diagnosis = diagnosed(case, seed, inference=inference)
+        spent = time.perf_counter() - began
+        planted = "" if case.node is None else f"{case.node} {case.cause} {case.what or ''}".strip()
+        answer = Answer(
+            case.system, case.kind, planted, seed, named(case, diagnosis), said(diagnosis), spent, commit
+        )
+        found[answer.key] = answer
+        rows.append(path, COLUMNS, [answer.row()])
+        if not answer.right:
+            print(f"{answer.system} {answer.kind} {seed}: {answer.said}", flush=True)
     return [found[case.system, case.kind, seed] for case, seed in asked]
 
 
 def read(path: Path) -> list[Answer]:
     """Return the answers of a file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            Answer(
-                row["system"], row["kind"], row["planted"], int(row["seed"]), row["right"] == "yes",
-                row["said"], float(row["seconds"]), row["commit"],
-            )
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
+    return [
+        Answer(
+            row["system"], row["kind"], row["planted"], int(row["seed"]), row["right"] == "yes",
+            row["said"], float(row["seconds"]), row["commit"],
+        )
+        for row in rows.read(path, COLUMNS)
+    ]  # fmt: skip
 
 
 def share(answers: Sequence[Answer]) -> str:
@@ -158,15 +151,19 @@ def share(answers: Sequence[Answer]) -> str:
     return f"{right} of {len(answers)} ({right / len(answers):.0%})" if answers else "-"
 
 
-def summary(answers: Sequence[Answer]) -> str:
-    """Return the halves apart and together beside the bars, every kind, and every answer that was wrong."""
-    halves = {**HALVES, "all": tuple(SYSTEMS)}
-    rows = []
-    for name, systems in halves.items():
+def totals(answers: Sequence[Answer]) -> str:
+    """Return the parts apart and together, beside the bars."""
+    lines = []
+    for name, systems in {**PARTS, "all": tuple(SYSTEMS)}.items():
         mine = [answer for answer in answers if answer.system in systems]
-        rows.append([name, ", ".join(systems), *(share([a for a in mine if bool(a.planted) == planted])
-                                                 for planted in (True, False))])  # fmt: skip
-    head = ["fault named first (bar 90%)", "right model left alone (bar 95%)"]
+        planted, right = ([a for a in mine if bool(a.planted) == wanted] for wanted in (True, False))
+        lines.append([name, ", ".join(systems), share(planted), share(right)])
+    bars = ["fault named first (bar 90%)", "right model left alone (bar 95%)"]
+    return markdown_table(["", "systems", *bars], lines)
+
+
+def summary(answers: Sequence[Answer]) -> str:
+    """Return the totals, every kind, and every answer that was wrong."""
     kinds = list(dict.fromkeys((a.system, a.kind, a.planted) for a in answers))
     each = []
     for system, kind, planted in kinds:
@@ -176,7 +173,7 @@ def summary(answers: Sequence[Answer]) -> str:
     wrong = [[a.system, a.kind, str(a.seed), a.planted or "nothing", a.said] for a in answers if not a.right]
     return "\n\n".join(
         [
-            markdown_table(["", "systems", *head], rows),
+            totals(answers),
             markdown_table(["system", "kind", "planted", "named", "s (median)"], each),
             "Answers that were wrong (the number is the evidence in nats):",
             markdown_table(["system", "kind", "seed", "planted", "said"], wrong),
@@ -188,12 +185,12 @@ def main(arguments: list[str]) -> None:
     """Measure, print and write."""
     seeds, systems = int(arguments[0]) if arguments else 3, arguments[1:] or list(SYSTEMS)
     about = described()
-    answers = measure(systems, seeds, RESULTS / "faults.csv")
+    answers = measure(systems, seeds, FILE)
     where = "\n".join(f"- {name}: {value}" for name, value in about.items())
     text = f"{RUNS} runs of a quasi-random design a case.\n\n{summary(answers)}\n\n{where}\n"
     print(text)
     if set(systems) == set(SYSTEMS):
-        (RESULTS / "faults.md").write_text(HEADING + text)
+        FILE.with_suffix(".md").write_text(HEADING + text)
 
 
 if __name__ == "__main__":

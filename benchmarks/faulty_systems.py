@@ -392,8 +392,252 @@ def cluster_cases() -> list[Case]:
     ]  # fmt: skip
 
 
+# -- a message broker, with choices and whole numbers: written when all above had been answered -------------
+
+BROKER = boat.Space(
+    partitions=boat.Integer(1, 64, log=True),
+    linger=boat.Float(0, 50, unit="ms"),
+    codec=boat.Categorical(["none", "lz4", "zstd"]),
+    buffer=boat.Integer(16, 1024, log=True, unit="MB"),
+    acks=boat.Boolean(),
+)
+
+
+@boat.node(unit="KB", transform="log")
+def packet(partitions, linger):
+    return pm.LogNormal("arrivals", 3, 1) * (linger + pm.LogNormal("least", 0, 1)) / partitions
+
+
+@boat.node(unit="ms", transform="log")
+def pack(packet, codec):
+    lz4, zstd = pm.LogNormal("lz4", -3, 1), pm.LogNormal("zstd", -2, 1)
+    each = pt.switch(pt.eq(codec, codec.codes.lz4), lz4, pt.switch(pt.eq(codec, codec.codes.zstd), zstd, 0.0))
+    return pm.LogNormal("copy", -1, 1) + each * packet
+
+
+@boat.node(unit="ms", transform="log")
+def send(packet, acks):
+    return pm.LogNormal("trip", 1, 1) * (1 + acks) + pm.LogNormal("per_kb", -2, 1) * packet
+
+
+@boat.node(unit="ms", transform="log")
+def delay(linger, pack, send, partitions):
+    return linger / 2 + pack + send + pm.LogNormal("each", -2, 1) * partitions
+
+
+BROKER_PARTS = [packet, pack, send, delay]
+PER_KB = {"none": 0.0, "lz4": 0.06, "zstd": 0.2}
+
+
+def broker(**change: Callable[..., float]) -> Run:
+    """The true broker."""
+
+    def run(c: dict[str, Any], number: int, rng: np.random.Generator) -> dict[str, Any]:
+        found: dict[str, float] = {}
+
+        def measure(name: str, value: float) -> None:
+            value = change[name](value, c, number, found, rng) if name in change else value
+            found[name] = float(value * np.exp(0.05 * rng.normal()))
+
+        measure("packet", 40 * (c["linger"] + 2) / c["partitions"])
+        measure("pack", 0.5 + PER_KB[c["codec"]] * found["packet"])
+        measure("send", 2 * (1 + c["acks"]) + 0.1 * found["packet"])
+        measure("delay", c["linger"] / 2 + found["pack"] + found["send"] + 0.2 * c["partitions"])
+        return change["seen"](found, rng) if "seen" in change else found
+
+    return run
+
+
+def broker_cases() -> list[Case]:
+    """One case of every kind, on the broker."""
+
+    @boat.node(unit="ms", transform="log")
+    def one_codec(packet):
+        return pm.LogNormal("copy", -1, 1) + pm.LogNormal("per_kb", -3, 1) * packet
+
+    @boat.node(unit="ms", transform="log")
+    def root(packet, acks):
+        return pm.LogNormal("trip", 1, 1) * (1 + acks) + pm.LogNormal("per_kb", -2, 1) * packet**0.4
+
+    @boat.node(unit="KB", transform="log")
+    def short(partitions, linger):
+        return pm.Uniform("arrivals", 0, 10) * (linger + pm.LogNormal("least", 0, 1)) / partitions
+
+    @boat.node(unit="KB", transform="log")
+    def sure(partitions, linger):
+        return pm.LogNormal("arrivals", 2.5, 0.1) * (linger + pm.LogNormal("least", 0, 1)) / partitions
+
+    @boat.node(unit="ms", transform="log")
+    def free(packet, acks):
+        return pm.LogNormal("trip", 2, 1) * (1 - pm.Beta("saved", 1, 1) * acks) + 0.1 * packet
+
+    @boat.node(unit="ms", transform="log")
+    def product(packet, acks):
+        trip = pm.LogNormal("hops", 0, 1) * pm.LogNormal("per_hop", 0, 1)
+        return trip * (1 + acks) + pm.LogNormal("per_kb", -2, 1) * packet
+
+    @boat.node(unit="ms", transform="log")
+    def idle(linger, pack, send, partitions):
+        nothing = pm.Normal("nothing", 0, 1)
+        return linger / 2 + pack + send + pm.LogNormal("each", -2, 1) * partitions + 1e-9 * nothing
+
+    right = boat.DAGModel(BROKER, BROKER_PARTS)
+
+    def case(kind, node, cause, what, run, **others):
+        model = boat.DAGModel(BROKER, swap(BROKER_PARTS, **others)) if others else right
+        return Case("broker", kind, model, "delay", run, node, cause, what)
+
+    def packet_seen(found, rng):
+        return found | {"packet": found["packet"] * np.exp(0.4 * rng.normal())}
+
+    return [
+        case("right", None, None, None, broker()),
+        case("missing parameter", "pack", "missing edge", "buffer",
+             broker(pack=lambda v, c, *_: v * (1 + 2 * np.exp(-c["buffer"] / 80)))),
+        case("missing choice", "pack", "missing edge", "codec", broker(), pack=one_codec),
+        case("missing switch", "packet", "missing edge", "acks",
+             broker(packet=lambda v, c, *_: v * (1 + 0.6 * c["acks"]))),
+        case("missing node", "send", "missing edge", "pack",
+             broker(pack=lambda v, c, n, f, r: v * np.exp(0.4 * r.normal()),
+                    send=lambda v, c, n, f, r: v + f["pack"])),
+        case("wrong power", "send", "formula", "packet", broker(), send=root),
+        case("regime", "packet", "formula", "partitions",
+             broker(packet=lambda v, c, *_: v * (1 if c["partitions"] < 12 else 2.5))),
+        case("prior too short", "packet", "prior edge", "arrivals", broker(), packet=short),
+        case("wrong sign", "send", "prior edge", "saved", broker(), send=free),
+        case("prior too sure", "packet", "prior conflict", "arrivals", broker(), packet=sure),
+        case("product", "send", "unidentified", None, broker(), send=product),
+        case("idle unknown", "delay", "unidentified", "nothing", broker(), delay=idle),
+        case("outliers", "delay", "outliers", None,
+             broker(delay=lambda v, c, n, *_: v * (3 if n % 8 == 2 else 1))),
+        case("drift", "send", "drift", None, broker(send=lambda v, c, n, *_: v * (1 + 0.02 * n))),
+        case("step in time", "pack", "drift", None,
+             broker(pack=lambda v, c, n, *_: v * (1.6 if n > 17 else 1))),
+        case("parent error", "pack", "parent error", "packet", broker(seen=packet_seen)),
+    ]  # fmt: skip
+
+
+# -- a solver, in watts and joules: additive noise, no logarithms; written with the broker -------------------
+
+SOLVER = boat.Space(
+    threads=boat.Integer(1, 16),
+    tile=boat.Integer(4, 64, log=True),
+    order=boat.Ordinal([1, 2, 4]),
+    prefetch=boat.Float(0, 1),
+)
+
+
+@boat.node(unit="s")
+def cycles(threads, order):
+    return pm.LogNormal("serial", 1, 1) * order + pm.LogNormal("parallel", 3, 1) / threads
+
+
+@boat.node(unit="M")
+def misses(tile):
+    return pm.LogNormal("cold", 3, 1) / tile + pm.LogNormal("spilled", -4, 1) * tile**2
+
+
+@boat.node(unit="W")
+def power(threads):
+    return pm.Normal("idle", 30, 20) + pm.HalfNormal("per_thread", 10) * threads
+
+
+@boat.node(unit="J")
+def energy(cycles, misses, power):
+    return power * (cycles + pm.HalfNormal("stall", 1) * misses)
+
+
+SOLVER_PARTS = [cycles, misses, power, energy]
+SCATTER = {"cycles": 0.5, "misses": 0.4, "power": 1.5, "energy": 40.0}
+
+
+def solver(**change: Callable[..., float]) -> Run:
+    """The true solver."""
+
+    def run(c: dict[str, Any], number: int, rng: np.random.Generator) -> dict[str, Any]:
+        found: dict[str, float] = {}
+
+        def measure(name: str, value: float) -> None:
+            value = change[name](value, c, number, found, rng) if name in change else value
+            found[name] = float(value + SCATTER[name] * rng.normal())
+
+        measure("cycles", 3 * c["order"] + 40 / c["threads"])
+        measure("misses", 60 / c["tile"] + 0.008 * c["tile"] ** 2)
+        measure("power", 20 + 6 * c["threads"])
+        measure("energy", found["power"] * (found["cycles"] + 0.5 * found["misses"]))
+        return change["seen"](found, rng) if "seen" in change else found
+
+    return run
+
+
+def solver_cases() -> list[Case]:
+    """One case of every kind, on the solver."""
+
+    @boat.node(unit="W")
+    def constant(threads):
+        return pm.Normal("idle", 30, 20) + 0.0 * threads
+
+    @boat.node(unit="s")
+    def perfect(threads, order):
+        return pm.LogNormal("serial", 1, 1) * order + pm.LogNormal("parallel", 3, 1) / threads**2
+
+    @boat.node(unit="W")
+    def short(threads):
+        return pm.Normal("idle", 30, 20) + pm.Uniform("per_thread", 0, 3) * threads
+
+    @boat.node(unit="W")
+    def sure(threads):
+        return pm.Normal("idle", 45, 1) + pm.HalfNormal("per_thread", 10) * threads
+
+    @boat.node(unit="M")
+    def smooth(tile):
+        return pm.LogNormal("cold", 3, 1) / tile + pm.HalfNormal("per_tile", 1) * (64 - tile)
+
+    @boat.node(unit="J")
+    def product(cycles, misses, power):
+        return power * (cycles + pm.HalfNormal("stall", 1) * pm.HalfNormal("share", 1) * misses)
+
+    right = boat.DAGModel(SOLVER, SOLVER_PARTS)
+
+    def case(kind, node, cause, what, run, **others):
+        model = boat.DAGModel(SOLVER, swap(SOLVER_PARTS, **others)) if others else right
+        return Case("solver", kind, model, "energy", run, node, cause, what)
+
+    def misses_seen(found, rng):
+        return found | {"misses": found["misses"] + 12 * rng.normal()}
+
+    return [
+        case("right", None, None, None, solver()),
+        case("missing parameter", "misses", "missing edge", "prefetch",
+             solver(misses=lambda v, c, *_: v * (1.5 - c["prefetch"]))),
+        case("missing step", "power", "missing edge", "order",
+             solver(power=lambda v, c, *_: v + 8 * (c["order"] == 4))),
+        case("missing node", "power", "missing edge", "misses",
+             solver(misses=lambda v, c, n, f, r: v + 8 * r.normal(),
+                    power=lambda v, c, n, f, r: v + 0.8 * f["misses"])),
+        case("constant", "power", "formula", "threads", solver(), power=constant),
+        case("wrong power", "cycles", "formula", "threads", solver(), cycles=perfect),
+        case("wrong bend", "misses", "formula", "tile", solver(), misses=smooth),
+        case("regime", "power", "formula", "threads",
+             solver(power=lambda v, c, *_: v + 25 * (c["threads"] > 10))),
+        case("prior too short", "power", "prior edge", "per_thread", solver(), power=short),
+        case("prior too sure", "power", "prior conflict", "idle", solver(), power=sure),
+        case("product", "energy", "unidentified", None, solver(), energy=product),
+        case("noise grows", "power", "noise", None,
+             solver(power=lambda v, c, n, f, r: v * (1 + 0.0015 * v * r.normal()))),
+        case("outliers", "cycles", "outliers", None,
+             solver(cycles=lambda v, c, n, *_: v + 25 * (n % 9 == 3))),
+        case("drift", "power", "drift", None, solver(power=lambda v, c, n, *_: v + 0.8 * n)),
+        case("step in time", "misses", "drift", None,
+             solver(misses=lambda v, c, n, *_: v + 5 * (n > 12))),
+        case("parent error", "energy", "parent error", "misses", solver(seen=misses_seen)),
+    ]  # fmt: skip
+
+
 SYSTEMS: Mapping[str, Callable[[], list[Case]]] = {
     "collector": collector_cases,
     "store": store_cases,
     "cluster": cluster_cases,
+    "broker": broker_cases,
+    "solver": solver_cases,
 }

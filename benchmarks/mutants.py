@@ -44,7 +44,10 @@ STORAGE = [
 ]
 TESTS = {  # the quick ones first: the first failure ends a mutant
     **{f"storage/{room}.py": STORAGE for room in ("storage", "file", "rows", "schema")},
-    "trial.py": ["tests/test_trial.py", "boatppl/trial.py", "tests/test_log.py"],
+    **{
+        f"{room}.py": ["tests/test_trial.py", f"boatppl/{room}.py", "tests/test_log.py"]
+        for room in ("trial", "measurement", "plain", "values")
+    },
     "retry.py": ["tests/test_log.py", "tests/test_states.py"],
     "log.py": ["tests/test_log.py", "tests/test_states.py"],
 }

@@ -6,9 +6,13 @@ No figure of the README is typed by hand: a test compares what stands there with
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
+from benchmarks import faults, wrong_models
 from benchmarks.figures import Figure, markdown_table
+from benchmarks.wrong_systems import FIRST_HALF, RIGHT, SECOND_HALF
+from boatppl.words import listed
 from models.jvm_gc import acceptance
 from models.sgd_scheduling import compare as scheduling
 from models.sgd_scheduling.best_known import read
@@ -19,6 +23,7 @@ PROMISES = Path(__file__).parent / "results" / "promises.csv"
 BEGIN = "<!-- figures: written by python -m benchmarks.readme -->"
 END = "<!-- end of the figures -->"
 NUMBERS = ("bound", "found")
+KINDS = [RIGHT, *FIRST_HALF, *SECOND_HALF]
 
 JVM = """\
 **A real JVM, live** (`python -m models.jvm_gc.acceptance`; every seed stands in
@@ -39,6 +44,21 @@ iteration of the schedule that measured best so far, medians over clusters; then
 cluster's schedule was near the best known one (`-`: not within the trials made). *Without noise* nothing
 varies; *as runs measure* is what runs of a schedule typically say, beside the best schedule by that."""
 
+WRONG = """\
+**When the model is wrong, simulations** (`python -m benchmarks.wrong_models`; the halves apart stand in
+[benchmarks/results/wrong_models.md](benchmarks/results/wrong_models.md)).
+Three systems with the model of an engineer, and the same made wrong on purpose. How many trials the default
+(*hedged*) takes until what it recommends is within {within:g} % of the optimum, over the generic optimiser's
+trials, and over those of the model alone: geometric means over pairs of studies with the same seed (90 %
+bootstrap interval), at most {budget} trials each, and how many of them arrived. The bars: {to_generic:g}
+for any wrong model, {to_structured:g} of the model alone for the right one. {later} were
+written after the code was frozen."""
+
+FAULTS = """\
+**Which part is wrong** (`python -m benchmarks.faults`; every case stands in
+[benchmarks/results/faults.md](benchmarks/results/faults.md)): faults planted in simulated systems, and what
+`study.diagnose()` names first."""
+
 PROMISED = """\
 **Speed** (`make bench`; all of it, with remarks, stands in
 [benchmarks/results/promises.md](benchmarks/results/promises.md)), measured {date} at commit {commit} on
@@ -47,7 +67,7 @@ PROMISED = """\
 
 def figures() -> str:
     """Return the section as Markdown: the live JVM, simulations where there are any, the promises."""
-    parts = [BEGIN, _jvm(), *_simulated(), _promises(), END]
+    parts = [BEGIN, _jvm(), *_simulated(), _wrong(), _faults(), _promises(), END]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -77,6 +97,28 @@ def _simulated() -> list[str]:
         lines = "\n".join(scheduling.summary(rows, machines))
         parts.append(f"{machines} machines:\n\n```\n{lines}\n```")
     return parts
+
+
+def _wrong() -> str:
+    found = wrong_models.read(wrong_models.FILE)
+    if not any(a.case.way == "hedged" for a in found):
+        return ""
+    budget = max(a.case.budget for a in found)
+    text = WRONG.format(
+        within=100 * wrong_models.WITHIN,
+        budget=budget,
+        to_generic=wrong_models.HEDGED_TO_GENERIC,
+        to_structured=wrong_models.HEDGED_TO_STRUCTURED,
+        later=listed(SECOND_HALF).capitalize(),
+    )
+    found.sort(key=lambda a: KINDS.index(a.case.kind))
+    text = fill(text, 118, break_long_words=False, break_on_hyphens=False)
+    return f"{text}\n\n{wrong_models.summary(found, budget)}"
+
+
+def _faults() -> str:
+    answers = faults.read(faults.FILE)
+    return f"{FAULTS}\n\n{faults.totals(answers)}" if answers else ""
 
 
 def _promises() -> str:

@@ -1,10 +1,7 @@
-"""Runs kept as CSV, one a row, so that a comparison goes on where it stopped."""
+"""A run of a comparison as a row of its file, and back."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
-from io import StringIO
-from pathlib import Path
 
 from benchmarks.race import SHARES, Trace
 
@@ -94,25 +91,3 @@ def trace_of(row: Mapping[str, str]) -> Trace:
         json.loads(row["versions"]),
         float(row["memory"]),
     )
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a file, none where there is no file; a torn last line is left out."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if all(row.get(name) is not None for name in COLUMNS)]
-
-
-def append(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Add rows to a file, which is begun with its head where it is not there; a torn last line is ended."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    if not path.exists():
-        writer.writeheader()
-    elif not path.read_bytes().endswith(b"\n"):
-        text.write("\n")
-    writer.writerows(rows)
-    with path.open("a", newline="") as file:
-        file.write(text.getvalue())  # at once: two comparisons may share a file

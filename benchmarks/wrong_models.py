@@ -7,8 +7,6 @@ a run that never gets there counts as one trial more than the budget.
 """
 
 import argparse
-import csv
-import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -19,12 +17,14 @@ from pathlib import Path
 import numpy as np
 
 import boatppl as boat
+from benchmarks import rows
 from benchmarks.censored import bootstrap, first_within
 from benchmarks.figures import markdown_table
 from benchmarks.machine import described
 from benchmarks.wrong_systems import FIRST_HALF, OTHER_SYSTEM, RIGHT, SECOND_HALF, SYSTEMS, WRONG
 
 RESULTS = Path(__file__).parent / "results"
+FILE = RESULTS / "wrong_models.csv"
 WITHIN = 0.05  # of the optimum
 WAYS = ("structured", "generic", "hedged")
 COLUMNS = ("system", "kind", "way", "seed", "budget", "trials", "gap")
@@ -55,6 +55,11 @@ class Arrival:
     case: Case
     trials: float
     gap: float
+
+    def row(self) -> dict[str, str]:
+        """Return it as a row of the file."""
+        values = [*self.case.key, str(self.trials), str(self.gap)]
+        return dict(zip(COLUMNS, values, strict=True))
 
 
 def cases(kinds: Sequence[str], systems: Sequence[str], seeds: int, budget: int) -> Iterator[Case]:
@@ -131,7 +136,7 @@ def summary(found: Sequence[Arrival], budget: int) -> str:
     arrived."""
     trials = {(a.case.system, a.case.kind, a.case.way, a.case.seed): a.trials for a in found}
     head = ["model", "pairs", "hedged / generic", "hedged / structured", "arrived: structured", "generic"]
-    rows = []
+    lines = []
     for kind in dict.fromkeys(a.case.kind for a in found if a.case.way == "hedged"):
         hedged = {place[::3]: n for place, n in trials.items() if place[1:3] == (kind, "hedged")}
         against = (of_the_system(kind), "generic"), (kind, "structured")
@@ -145,8 +150,8 @@ def summary(found: Sequence[Arrival], budget: int) -> str:
             f"{np.isfinite([known[p] for p in both]).mean():.0%}" if both else "-"
             for known, both in zip([*others[::-1], hedged], [*pairs[::-1], pairs[0]], strict=True)
         ]
-        rows.append([kind, " / ".join(str(len(both)) for both in pairs), *ratios, *arrived])
-    return markdown_table([*head, "hedged"], rows)
+        lines.append([kind, " / ".join(str(len(both)) for both in pairs), *ratios, *arrived])
+    return markdown_table([*head, "hedged"], lines)
 
 
 def _halves(found: Sequence[Arrival], budget: int) -> str:
@@ -171,37 +176,29 @@ def suite(
     wanted: Sequence[Case], path: Path, workers: int, report: Callable[[str], None] = print
 ) -> list[Arrival]:
     """Run the cases that ``path`` does not have yet, and append each as it ends."""
-    found = _read(path)
+    found = read(path)
     done = {arrival.case.key for arrival in found}
     left = [case for case in wanted if case.key not in done]
-    path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        file = stack.enter_context(path.open("a", newline=""))
         run = stack.enter_context(ProcessPoolExecutor(workers)).map if workers > 1 else map
-        writer = csv.writer(file, lineterminator="\n")
-        if not found:
-            writer.writerow(COLUMNS)
         for arrival in run(arrive, left):
             found.append(arrival)
-            writer.writerow([*arrival.case.key, arrival.trials, arrival.gap])
-            file.flush()
+            rows.append(path, COLUMNS, [arrival.row()])
             report(f"{' '.join(arrival.case.key)}: {arrival.trials:g} trials, gap {arrival.gap:.1%}")
     keys = {case.key for case in wanted}
     return [arrival for arrival in found if arrival.case.key in keys]
 
 
-def _read(path: Path) -> list[Arrival]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            Arrival(
-                Case(row["system"], row["kind"], row["way"], int(row["seed"]), int(row["budget"])),
-                math.inf if row["trials"] == "inf" else float(row["trials"]),
-                float(row["gap"]),
-            )
-            for row in csv.DictReader(file)
-        ]
+def read(path: Path) -> list[Arrival]:
+    """Return the arrivals of a file; none where there is no file."""
+    return [
+        Arrival(
+            Case(row["system"], row["kind"], row["way"], int(row["seed"]), int(row["budget"])),
+            float(row["trials"]),
+            float(row["gap"]),
+        )
+        for row in rows.read(path, COLUMNS)
+    ]
 
 
 def main() -> None:
@@ -219,8 +216,8 @@ def main() -> None:
     options = parser.parse_args()
     wanted = list(cases(options.kinds, options.systems, options.seeds, options.trials))
     about = described()
-    path = options.results / "wrong_models.csv"
-    found = _read(path) if options.report else suite(wanted, path, options.workers)
+    path = options.results / FILE.name
+    found = read(path) if options.report else suite(wanted, path, options.workers)
     where = "\n".join(f"- {name}: {value}" for name, value in about.items())
     text = (
         f"# Wrong models\n\n{' '.join(__doc__.split(': ', 1)[1].split())}\n\n"

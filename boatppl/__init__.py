@@ -5,6 +5,7 @@ from boatppl.check import Check, check
 from boatppl.command import Command
 from boatppl.dag import DAGModel
 from boatppl.limit import limit
+from boatppl.measurement import MeasurementError
 from boatppl.node import derived, generic, node, shared
 from boatppl.optimize import optimize
 from boatppl.residual import GP
@@ -14,7 +15,7 @@ from boatppl.space import Boolean, Categorical, Context, Float, Integer, Ordinal
 from boatppl.stopping import stop_when
 from boatppl.storage import StorageError
 from boatppl.study import Study
-from boatppl.trial import Aborted, MeasurementError, State, Trial, Trials
+from boatppl.trial import Aborted, State, Trial, Trials
 from boatppl.words import ModelError
 
 __all__ = [

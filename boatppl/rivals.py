@@ -14,12 +14,13 @@ from boatppl.fit import Inference
 from boatppl.hedge import Forecast, forecast_run, mixture, quantiles, weights
 from boatppl.incumbent import Best, best_column, best_of, noise_free
 from boatppl.infer import SHORT, Chains
+from boatppl.measurement import validate_measurements
 from boatppl.node import Node, generic
 from boatppl.propagate import Posterior, parameters_of
 from boatppl.space import Space
-from boatppl.suggest import Goal, Runs, Suggestion, agreed, contenders, suggest
+from boatppl.suggest import Goal, Proposer, Runs, Suggestion, contenders
 from boatppl.table import check_domain, measured, shape_of
-from boatppl.trial import Trial, validate_measurements
+from boatppl.trial import Trial
 from boatppl.words import ModelError, listed, nearest
 
 GENERIC = "generic"
@@ -119,18 +120,16 @@ class Rivals:
         chooses, and *nearly* is its own share. So it decides where the proposer is indifferent, as along
         parameters that its model does not see; ``alone`` only there.
         """
-        found = suggest(
-            posteriors[proposer], self.goal, runs, seed, acquisition=acquisition, contexts=contexts
-        )
+        proposers = {n: Proposer(p, self.goal, runs, seed, contexts) for n, p in posteriors.items()}
+        found = proposers[proposer].suggest(acquisition)
         record: dict[str, Any] = {"proposed_by": proposer}
         other = self._second(shares, proposer)
         alone = alone or acquisition != "expected improvement"
         if other is not None and not found.repeated:
             blind = self._seen[other] - self._seen[proposer]
             if blind or (shares[other] > HEARD and not alone):
-                pair = posteriors[proposer], posteriors[other]
                 given = INDIFFERENT if alone else shares[other]
-                found, kept = agreed(*pair, self.goal, found, given, runs, seed, contexts)
+                found, kept = proposers[proposer].agreed(proposers[other], found, given)
                 record["second_opinion"] = {other: kept}
         return found, record | {"evaluated": found.evaluated}
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from boatppl.command import Command, CommandError, TimedOut, check_bytes
+from boatppl.measurement import MeasurementError, validate_measurements
+from boatppl.plain import from_json, to_json
 from boatppl.processes import (
     PR_SET_NAME,
     check_seconds,
@@ -35,15 +37,8 @@ from boatppl.processes import (
 )  # fmt: skip
 from boatppl.streams import Stream, listen
 from boatppl.text import message
-from boatppl.trial import (
-    UNREADABLE,
-    Aborted,
-    MeasurementError,
-    State,
-    from_json,
-    to_json,
-    validate_measurements,
-)  # fmt: skip
+from boatppl.trial import Aborted, State
+from boatppl.values import UNREADABLE
 
 __all__ = ["Outcome", "Record", "of_record", "record_of", "run_callable"]
 
@@ -62,7 +57,7 @@ class Outcome:
 
     ``state`` is COMPLETE where the run returned (whether it measured the objective is not known here), else
     FAILED, TIMED_OUT or ABORTED. ``measurements`` is what it returned, unchecked:
-    :func:`boatppl.trial.validate_measurements` is next.
+    :func:`boatppl.measurement.validate_measurements` is next.
     """
 
     state: State

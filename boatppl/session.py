@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Any
 
 from boatppl.evidence import APART, searched
+from boatppl.measurement import MeasurementError
 from boatppl.policy import kept
 from boatppl.processes import identity, is_gone
 from boatppl.progress import Display
@@ -21,7 +22,7 @@ from boatppl.stopping import StopWhen
 from boatppl.storage import StorageError
 from boatppl.study import Study
 from boatppl.text import one_line
-from boatppl.trial import MeasurementError, State, Trial
+from boatppl.trial import State, Trial
 from boatppl.words import ModelError, expected_one_of, listed
 from boatppl.workers import Here, NoMoreWorkers, Pool
 

@@ -20,6 +20,7 @@ from boatppl.incumbent import Best
 from boatppl.infer import LONG, SHORT, Chains
 from boatppl.limit import Limit
 from boatppl.log import Log
+from boatppl.measurement import MeasurementError
 from boatppl.node import Node
 from boatppl.policy import Policy
 from boatppl.predict import intervention, predictive
@@ -35,7 +36,7 @@ from boatppl.suggest import ACQUISITIONS, Goal
 from boatppl.table import unused_rows
 from boatppl.text import readable
 from boatppl.transfer import inherit
-from boatppl.trial import MeasurementError, State, Trial, Trials
+from boatppl.trial import State, Trial, Trials
 from boatppl.validate import Comparison, CrossValidation, compare, cross_validate, named_inferences
 from boatppl.words import ModelError, check_count, check_flag, expected_one_of, listed
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from boatppl.acquisition import (
 from boatppl.averaged import Averaged, Provided, Smooth, Weighted
 from boatppl.propagate import Luck, Posterior, Propagation
 from boatppl.search import Exhausted, maximise
-from boatppl.space import Space, Subset
+from boatppl.space import Subset
 from boatppl.table import shape_of
 
 ACQUISITIONS = ("expected improvement", "thompson", "posterior mean")
@@ -26,6 +27,7 @@ CONTENDERS = 12  # the best runs so far; the draws' incumbents are among them
 # of contenders, each of which every prediction pays for. A model without vector nodes keeps all of both.
 SEARCHED_ROWS, CONTENDING_ROWS = 500, 60
 LEAST_DRAWS, LEAST_CONTENDERS = 32, 2
+LIKELY = -2.0  # the log probability with which a run may succeed where one draw alone is followed
 MAY_BE_BEST = 0.05  # the share of draws in which a cell of a small space is the best one
 
 
@@ -167,60 +169,6 @@ def contenders(
     return distinct[order[:CONTENDERS]]
 
 
-def suggest(
-    posterior: Posterior,
-    goal: Goal,
-    runs: Runs,
-    seed: int,
-    *,
-    acquisition: str = "expected improvement",
-    contexts: Mapping[str, Any] | None = None,
-) -> Suggestion:
-    """Return the next configuration to run.
-
-    ``acquisition`` is ``"expected improvement"`` (averaged over draws, in log space), ``"thompson"`` (the
-    minimiser of one draw, sampled jointly over candidates) or ``"posterior mean"`` (no exploration at all).
-    """
-    known = contenders(posterior, goal, runs.measured, posterior.luck([seed, 1]), contexts)
-    try:
-        return _new(posterior, goal, known, runs, seed, acquisition, contexts)
-    except Exhausted:
-        return _again(posterior, goal, known, runs, seed, contexts)
-
-
-def agreed(
-    posterior: Posterior,
-    other: Posterior,
-    goal: Goal,
-    found: Suggestion,
-    given: float,
-    runs: Runs,
-    seed: int,
-    contexts: Mapping[str, Any] | None = None,
-) -> tuple[Suggestion, float]:
-    """Return what promises another posterior most, of what promises a posterior nearly as much as ``found``.
-
-    It gives up at most a share ``given`` of its expected improvement, and the share that it keeps comes with
-    the suggestion. Where it is indifferent, as along parameters that its model does not see, the other
-    decides.
-    """
-    space, improvements = posterior.model.space, []
-    for each in (posterior, other):
-        known = contenders(each, goal, runs.measured, each.luck([seed, 1]), contexts)
-        improvements.append(_affordable(each, goal, known, runs, seed, contexts))
-    own, its = improvements
-    before = float(own(found.unit[None])[0])
-    least = before + float(np.log1p(-given))
-    screen = Provided(its.thinned(SCREENING), own.thinned(SCREENING), least)
-    starts = np.concatenate([found.unit[None], its.points])
-    better = _search(Provided(its, own, least), screen, space, starts, runs, seed)
-    after = float(own(better.unit[None])[0])
-    if not after >= least:
-        return found, 1.0
-    evaluated = found.evaluated + better.evaluated
-    return replace(found, unit=better.unit, evaluated=evaluated), float(np.exp(min(after - before, 0.0)))
-
-
 def affordable(posterior: Posterior, known: np.ndarray) -> tuple[Posterior, np.ndarray]:
     """Return as many draws and contenders ``(contender, coordinate)`` as a search can afford.
 
@@ -237,110 +185,123 @@ def affordable(posterior: Posterior, known: np.ndarray) -> tuple[Posterior, np.n
     return posterior, known[:kept]
 
 
-def _affordable(
-    posterior: Posterior,
-    goal: Goal,
-    known: np.ndarray,
-    runs: Runs,
-    seed: int,
-    contexts: Mapping[str, Any] | None,
-) -> Improvement:
-    """Return the improvement that a search can afford to maximise (:func:`affordable`)."""
-    few, best = affordable(posterior, known)
-    return Improvement(few, goal, best, runs.pending, seed, contexts)
+@dataclass(frozen=True, eq=False)
+class Proposer:
+    """A posterior asked for the next run of a study: given its runs, in a context."""
 
+    posterior: Posterior
+    goal: Goal
+    runs: Runs
+    seed: int
+    contexts: Mapping[str, Any] | None = None
 
-def _new(
-    posterior: Posterior,
-    goal: Goal,
-    known: np.ndarray,
-    runs: Runs,
-    seed: int,
-    acquisition: str,
-    contexts: Mapping[str, Any] | None,
-) -> Suggestion:
-    """Return a configuration that was never run; raise Exhausted where there is none."""
-    if acquisition == "thompson":
-        return _thompson(posterior, goal, known, runs, seed, contexts)
-    if acquisition == "posterior mean":
-        score = Mean(posterior, goal, seed, contexts)
-        return _search(score, None, posterior.model.space, known, runs, seed)
-    improvement = _affordable(posterior, goal, known, runs, seed, contexts)
-    screen = improvement.thinned(SCREENING)
-    candidates = posterior.model.space.sample(256, [seed, 3])
-    starts = np.concatenate([improvement.points, screen.single_draw_starts(candidates)])
-    return _search(improvement, screen, posterior.model.space, starts, runs, seed)
+    @cached_property
+    def known(self) -> np.ndarray:
+        """The runs ``(contender, coordinate)`` that are best by the posterior."""
+        luck = self.posterior.luck([self.seed, 1])
+        return contenders(self.posterior, self.goal, self.runs.measured, luck, self.contexts)
 
+    @cached_property
+    def improvement(self) -> Improvement:
+        """The improvement that a search can afford to maximise (:func:`affordable`)."""
+        few, best = affordable(self.posterior, self.known)
+        return Improvement(few, self.goal, best, self.runs.pending, self.seed, self.contexts)
 
-def _search(
-    score: Smooth, screen: Smooth | None, space: Space, starts: np.ndarray, runs: Runs, seed: int
-) -> Suggestion:
-    """Maximise a score over the space, away from what was run and from what failed."""
+    def suggest(self, acquisition: str = "expected improvement") -> Suggestion:
+        """Return the next configuration to run.
 
-    def cautious(score: Smooth) -> Smooth:
-        return score if runs.feasible is None else Weighted([(1.0, score), (1.0, runs.feasible)])
+        ``acquisition`` is ``"expected improvement"`` (averaged over draws, in log space), ``"thompson"`` (the
+        minimiser of one draw, sampled jointly over candidates) or ``"posterior mean"`` (no exploration at
+        all).
+        """
+        try:
+            if acquisition == "thompson":
+                return self._of_one_draw()
+            if acquisition == "posterior mean":
+                mean = Mean(self.posterior, self.goal, self.seed, self.contexts)
+                return self._maximised(mean, None, self.known)
+            screen = self.improvement.thinned(SCREENING)
+            candidates = self.posterior.model.space.sample(256, [self.seed, 3])
+            starts = np.concatenate([self.improvement.points, screen.single_draw_starts(candidates)])
+            return self._maximised(self.improvement, screen, starts)
+        except Exhausted:
+            return self._again()
 
-    sloped = space.continuous.any() or any(isinstance(space.parameters[n], Subset) for n in space.slices)
-    score = cautious(score)
-    found = maximise(
-        score,
-        space,
-        seed=seed,
-        starts=starts,
-        gradient=score.with_gradient if sloped else None,
-        screen=None if screen is None else cautious(screen),
-        avoid=runs.taken,
-    )
-    return Suggestion(found.unit, found.evaluated)
+    def agreed(self, other: "Proposer", found: Suggestion, given: float) -> tuple[Suggestion, float]:
+        """Return what promises another one most, of what promises this one nearly as much as ``found``.
 
+        It gives up at most a share ``given`` of its expected improvement, and the share that it keeps comes
+        with the suggestion. Where it is indifferent, as along parameters that its model does not see, the
+        other decides.
+        """
+        own, its = self.improvement, other.improvement
+        before = float(own(found.unit[None])[0])
+        least = before + float(np.log1p(-given))
+        screen = Provided(its.thinned(SCREENING), own.thinned(SCREENING), least)
+        starts = np.concatenate([found.unit[None], its.points])
+        better = self._maximised(Provided(its, own, least), screen, starts)
+        after = float(own(better.unit[None])[0])
+        if not after >= least:
+            return found, 1.0
+        found = replace(found, unit=better.unit, evaluated=found.evaluated + better.evaluated)
+        return found, float(np.exp(min(after - before, 0.0)))
 
-def _again(
-    posterior: Posterior,
-    goal: Goal,
-    known: np.ndarray,
-    runs: Runs,
-    seed: int,
-    contexts: Mapping[str, Any] | None,
-) -> Suggestion:
-    """Return which of the ``known`` configurations to run again where every one was run.
+    def _maximised(self, score: Smooth, screen: Smooth | None, starts: np.ndarray) -> Suggestion:
+        """Return where a score is highest in the space, away from what was run and from what failed; raise
+        Exhausted where everything was run."""
+        space = self.posterior.model.space
+        sloped = space.continuous.any() or any(isinstance(space.parameters[n], Subset) for n in space.slices)
+        score = self._cautious(score)
+        found = maximise(
+            score,
+            space,
+            seed=self.seed,
+            starts=starts,
+            gradient=score.with_gradient if sloped else None,
+            screen=None if screen is None else self._cautious(screen),
+            avoid=self.runs.taken,
+        )
+        return Suggestion(found.unit, found.evaluated)
 
-    It is the least measured of those that are best in at least ``MAY_BE_BEST`` of the draws, and of the two
-    likeliest always: telling the best from its rival is all that another run can teach (top-two sampling:
-    Russo 2020).
-    """
-    values, _ = posterior.realise(known, goal.name, posterior.luck([seed, 1]), [seed, 2], contexts)
-    best = np.argmin(np.where(np.isfinite(values), goal.sign * values, np.inf), axis=1)
-    share = np.bincount(best, minlength=len(known)) / len(values)
-    ran = np.concatenate([runs.measured, runs.pending])
-    count = np.array([np.sum((np.abs(ran - row) < 1e-9).all(axis=1)) for row in known])
-    order = np.argsort(-share, kind="stable")
-    likely = [i for rank, i in enumerate(order) if rank < 2 or share[i] >= MAY_BE_BEST]
-    chosen = min(likely, key=lambda i: count[i])  # the likelier of equals
-    return Suggestion(known[chosen], len(known), int(count[chosen]), len(likely))
+    def _cautious(self, score: Smooth) -> Smooth:
+        feasible = self.runs.feasible
+        return score if feasible is None else Weighted([(1.0, score), (1.0, feasible)])
 
+    def _of_one_draw(self) -> Suggestion:
+        """Return the minimiser of one posterior draw, its residuals sampled jointly over the candidates."""
+        space, rng = self.posterior.model.space, np.random.default_rng([self.seed, 4])
+        near = [space.neighbours(row, rng, 24) for row in self.known[:8]]
+        candidates = np.unique(np.concatenate([space.sample(256, [self.seed, 3]), *near]), axis=0)
+        taken = (np.abs(candidates[:, None] - self.runs.taken[None]).max(axis=-1) < 1e-9).any(axis=1)
+        if taken.all():
+            raise Exhausted("every configuration of the space has been run or is pending.")
+        candidates = candidates[~taken]
+        one = self.posterior.take([int(rng.integers(self.posterior.draws))])
+        [values] = self._realised(one, candidates)
+        score = np.where(np.isfinite(values), -self.goal.sign * values, -np.inf)
+        if self.runs.feasible is not None:  # the draw's best counts only where a run is likely to succeed
+            likely = self.runs.feasible(candidates) > LIKELY
+            score = np.where(likely, score, -np.inf) if likely.any() else score
+        return Suggestion(candidates[np.argmax(score)], len(candidates))
 
-def _thompson(
-    posterior: Posterior,
-    goal: Goal,
-    known: np.ndarray,
-    runs: Runs,
-    seed: int,
-    contexts: Mapping[str, Any] | None,
-) -> Suggestion:
-    """Return the minimiser of one posterior draw, its residuals sampled jointly over the candidates."""
-    space, rng = posterior.model.space, np.random.default_rng([seed, 4])
-    near = [space.neighbours(row, rng, 24) for row in known[:8]]
-    candidates = np.unique(np.concatenate([space.sample(256, [seed, 3]), *near]), axis=0)
-    taken = (np.abs(candidates[:, None] - runs.taken[None]).max(axis=-1) < 1e-9).any(axis=1)
-    if taken.all():
-        raise Exhausted("every configuration of the space has been run or is pending.")
-    candidates = candidates[~taken]
-    one = posterior.take([int(rng.integers(posterior.draws))])
-    values, _ = one.realise(candidates, goal.name, one.luck([seed, 1]), [seed, 2], contexts)
-    score = np.where(np.isfinite(values[0]), -goal.sign * values[0], -np.inf)
-    if (
-        runs.feasible is not None
-    ):  # a sampled value below the draw's other ones counts only where a run succeeds
-        likely = runs.feasible(candidates) > -2.0
-        score = np.where(likely, score, -np.inf) if likely.any() else score
-    return Suggestion(candidates[np.argmax(score)], len(candidates))
+    def _again(self) -> Suggestion:
+        """Return which of the best configurations to run again where every one was run.
+
+        It is the least measured of those that are best in at least ``MAY_BE_BEST`` of the draws, and of the
+        two likeliest always: telling the best from its rival is all that another run can teach (top-two
+        sampling: Russo 2020).
+        """
+        values = self._realised(self.posterior, self.known)
+        best = np.argmin(np.where(np.isfinite(values), self.goal.sign * values, np.inf), axis=1)
+        share = np.bincount(best, minlength=len(self.known)) / len(values)
+        ran = np.concatenate([self.runs.measured, self.runs.pending])
+        count = np.array([np.sum((np.abs(ran - row) < 1e-9).all(axis=1)) for row in self.known])
+        order = np.argsort(-share, kind="stable")
+        likely = [i for rank, i in enumerate(order) if rank < 2 or share[i] >= MAY_BE_BEST]
+        chosen = min(likely, key=lambda i: count[i])  # the likelier of equals
+        return Suggestion(self.known[chosen], len(self.known), int(count[chosen]), len(likely))
+
+    def _realised(self, posterior: Posterior, unit: np.ndarray) -> np.ndarray:
+        """Return each draw's noise-free objective ``(draw, configuration)``, residuals sampled jointly."""
+        luck = posterior.luck([self.seed, 1])
+        return posterior.realise(unit, self.goal.name, luck, [self.seed, 2], self.contexts)[0]

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from boatppl.graph import DAG, NodeGraph, ResidualInput
+from boatppl.measurement import MeasurementError
 from boatppl.node import SECONDS
 from boatppl.rows import Rows, arrive, every_row
 from boatppl.transform import Transform
-from boatppl.trial import MeasurementError, State, Trial
+from boatppl.trial import State, Trial
 from boatppl.wiring import Key
 from boatppl.words import ModelError, listed
 

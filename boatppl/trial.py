@@ -2,8 +2,7 @@
 
 A :class:`Trial` is one configuration with its state and measurements, frozen. :class:`Trials` is the log of a
 study: a value too, which grows by giving a longer one. A trial becomes a plain JSON record and comes back
-exactly (:meth:`Trial.to_record`, :meth:`Trial.from_record`). :func:`validate_measurements` stands between a
-run and the log: what passes it is a float or a float array of the right shape, by a known name.
+exactly (:meth:`Trial.to_record`, :meth:`Trial.from_record`).
 """
 
 from __future__ import annotations
@@ -13,31 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NoReturn, Self, overload
+from typing import Any, Self, overload
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from boatppl.html.trial import as_html
-from boatppl.text import message, one_line, readable, shown
+from boatppl.measurement import Measurement, as_measurement
+from boatppl.plain import from_json, to_json
+from boatppl.text import one_line, shown
+from boatppl.values import ReadOnly, frozen, own, same
 from boatppl.why import reason
-from boatppl.words import listed, nearest
 
-__all__ = [
-    "Aborted", "MeasurementError", "State", "Trial", "Trials", "from_json", "to_json",
-    "validate_measurements",
-]  # fmt: skip
-
-LARGEST = 1e100  # what a measurement may be: the square of its spread must be a number
-Measurement = float | NDArray[np.float64]  # () or the shape of the node's dims
 Record = dict[str, Any]  # what json.dumps(allow_nan=False) takes
-UNREADABLE = (Exception, SystemExit)  # what the methods of an object that a run returned may raise
-LONGEST = 2_000  # bits of a whole number: Python writes no longer ones without being asked to
-
-
-class MeasurementError(ValueError):
-    """What a run returned cannot be a measurement. The sentence names the node and the remedy."""
 
 
 class Aborted(Exception):
@@ -55,30 +41,6 @@ class State(StrEnum):
     FAILED = "failed"  # the run raised, or returned what is no measurement
     ABORTED = "aborted"  # no fault of the configuration (Ctrl-C, a dead process or worker): it is retried
     TIMED_OUT = "timed out"  # ended by its time limit
-
-
-class _ReadOnly(dict[str, Any]):
-    """A dict that never changes. Not a MappingProxyType: workers pickle it and json.dumps takes it."""
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError(
-            "What a trial is and measured never changes; change a copy of it, such as "
-            "dict(trial.configuration), and tell another run as a trial of its own."
-        )
-
-    __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = __ior__ = _refuse
-
-    def __reduce__(self) -> tuple[type[_ReadOnly], tuple[dict[str, Any]]]:
-        return _ReadOnly, (dict(self),)
-
-
-def _frozen(value: Any) -> Any:
-    """Copy a suggestion so that no dict or array in it can be changed."""
-    if isinstance(value, Mapping):
-        return _ReadOnly({key: _frozen(item) for key, item in value.items()})
-    if type(value) in (list, tuple):
-        return type(value)(map(_frozen, value))
-    return _own(value) if isinstance(value, np.ndarray) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +120,10 @@ class Trial:
         freeze(self, "marks", tuple(self.marks))
         freeze(self, "timeout", None if self.timeout is None else float(self.timeout))
         for name in ("configuration", "context"):
-            freeze(self, name, _ReadOnly({key: _own(value) for key, value in getattr(self, name).items()}))
-        measured = {name: _measurement(name, value) for name, value in self.measurements.items()}
-        freeze(self, "measurements", _ReadOnly(measured))
-        freeze(self, "suggestion", _frozen(self.suggestion))
+            freeze(self, name, ReadOnly({key: own(value) for key, value in getattr(self, name).items()}))
+        measured = {name: as_measurement(name, value) for name, value in self.measurements.items()}
+        freeze(self, "measurements", ReadOnly(measured))
+        freeze(self, "suggestion", frozen(self.suggestion))
         for name in ("started", "finished"):
             time = getattr(self, name)
             if time is not None and time.tzinfo is None:
@@ -173,7 +135,7 @@ class Trial:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Trial):
             return NotImplemented
-        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(Trial))
+        return all(same(getattr(self, f.name), getattr(other, f.name)) for f in fields(Trial))
 
     # Equal by value and holding dicts: like a dict, a trial is no key.
     __hash__ = None  # type: ignore[assignment]
@@ -220,7 +182,7 @@ class Trial:
 
     def same_outcome(self, other: Trial) -> bool:
         """Whether both were told the same: state, measurements and context. Times and reasons may differ."""
-        return all(_same(getattr(self, n), getattr(other, n)) for n in ("state", "measurements", "context"))
+        return all(same(getattr(self, n), getattr(other, n)) for n in ("state", "measurements", "context"))
 
     def __repr__(self) -> str:
         """``Trial 5, complete, suggested, 12.3 s: young_mb 58, ratio 2; p99 8.9``, on one line."""
@@ -391,245 +353,8 @@ class Trials(Sequence[Trial]):
         return f"Trials: {len(self)} (" + ", ".join(f"{n} {state}" for state, n in counts.items() if n) + ")"
 
 
-def validate_measurements(
-    raw: object, known: Mapping[str, tuple[int, ...]], objective: str | None = None
-) -> dict[str, Measurement]:
-    """Check what a run returned and give it as floats and float arrays.
-
-    Parameters
-    ----------
-    raw
-        A dict from node names to numbers or arrays, or one plain number for the objective. Nodes may be left
-        out; names that no node has are kept (a later model may have them), unless they look misspelt.
-    known
-        The expected shape for every name that may be measured: ``()`` for a number, ``(10,)`` for a vector
-        over ten machines.
-    objective
-        The node a plain number is for.
-
-    Returns
-    -------
-    dict
-        Only what was measured: NaN inside an array stays as a missing element, an array of NaN alone is left
-        out.
-
-    Raises
-    ------
-    MeasurementError
-        For a name that looks like a node's misspelt, a wrong shape, None, NaN, infinity, or what is no real
-        number.
-
-    Examples
-    --------
-    >>> validate_measurements(3, {"cost": ()}, "cost")
-    {'cost': 3.0}
-    >>> validate_measurements({"p9": 3}, {"p99": ()})
-    Traceback (most recent call last):
-    ...
-    boatppl.trial.MeasurementError: The run measured 'p9', which is no node (known: p99). Did you mean 'p99'?
-    """
-    if raw is None:
-        raise MeasurementError(
-            f"The run returned None; expected a number or a dict of node names to numbers ({listed(known)}). "
-            f"Does the function end with return?"
-        )
-    if not isinstance(raw, Mapping):
-        if objective is None or objective not in known:
-            raise MeasurementError(
-                f"The run returned {_shown(raw)}, and a plain number says nothing of which node it measures. "
-                f"Return a dict from node names to numbers ({listed(known)})."
-            )
-        raw = {objective: raw}
-    raw, checked = _as_dict(raw), {}
-    nodes = f" (known: {listed(known)})" if known else ""
-    for name, value in raw.items():
-        if not isinstance(name, str) or name.startswith("$") or readable(name) != name:
-            raise MeasurementError(
-                f"The run measured {_shown(name)}, which is no node{nodes}: a name is text without $ in "
-                "front."
-            )
-        expected = known.get(name)
-        hint = nearest(name, [n for n in known if n not in raw], cutoff=0.8)
-        if expected is None and hint:
-            raise MeasurementError(f"The run measured {name!r}, which is no node{nodes}.{hint}")
-        measured = _measurement(name, value, expected=None if expected is None else tuple(expected))
-        if np.nanmax(np.abs(measured), initial=0.0) > LARGEST:
-            raise MeasurementError(
-                f"{name}: expected at most {LARGEST:g} in size, got {_shown(value)}: nothing can be learned "
-                "beside it. Raise an exception where the run failed, instead of giving it a large value."
-            )
-        if isinstance(measured, float) or not np.isnan(measured).all():
-            checked[name] = measured
-    return checked
-
-
-def _as_dict(raw: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Copy what a run returned; its names become plain texts."""
-    try:
-        return {str.__str__(n) if isinstance(n, str) else n: value for n, value in dict(raw).items()}
-    except UNREADABLE as error:
-        raise MeasurementError(
-            f"The run returned an object of class {type(raw).__name__} that cannot be read as a dict: "
-            f"{type(error).__name__}: {message(error)}. Return a plain dict from node names to numbers."
-        ) from error
-
-
-def _measurement(name: str, value: object, *, expected: tuple[int, ...] | None = None) -> Measurement:
-    """Check one measurement; ``expected`` is its shape, None for any."""
-    what = "a finite number" if expected == () else "finite numbers"
-    array = _real_array(value)
-    if array is None:
-        remedy = "Leave the node out of the dict" if value is None else "Convert it to float"
-        raise MeasurementError(f"{name}: expected {what}, got {_shown(value)}. {remedy} before returning it.")
-    if expected is not None and array.shape != expected:
-        wanted = "one number" if expected == () else f"an array of shape {expected}"
-        remedy = "Reduce it to one number" if expected == () else "Give NaN for missing elements"
-        got = "one number" if array.ndim == 0 else f"shape {array.shape}"
-        raise MeasurementError(f"{name}: expected {wanted}, got {got}: {_shown(value)}. {remedy}.")
-    if array.ndim == 0 and np.isnan(array):
-        raise MeasurementError(f"{name}: expected {what}, got NaN. Leave out what was not measured.")
-    if np.isinf(array).any():
-        raise MeasurementError(
-            f"{name}: expected {what}, got {_shown(value)}. Leave out what was not measured; raise an "
-            f"exception where the run failed."
-        )
-    if array.ndim == 0:
-        return float(array)
-    array = array.astype(np.float64)  # always a copy: what the run does with its own array later is not ours
-    array.flags.writeable = False
-    return array
-
-
-def _real_array(value: object) -> NDArray[Any] | None:
-    """``value`` as an array of real numbers, or None: booleans, text, complex and objects are none."""
-    if value is None or isinstance(value, str | bytes | Mapping | set):
-        return None
-    try:
-        array = _as_array(value)
-    except UNREADABLE:  # ragged lists, objects that refuse, each in its own way
-        return None
-    if array.dtype.kind not in "iuf" or array.size == 0:
-        return None
-    return _in_double(array)
-
-
-def _in_double(array: NDArray[Any]) -> NDArray[np.float64]:
-    if array.dtype != np.longdouble:
-        return array.astype(np.float64, copy=False)
-    with np.errstate(over="ignore"):  # what is too large for a double is infinite
-        return array.astype(np.float64)
-
-
-def _as_array(value: Any) -> NDArray[Any]:
-    """Convert what converts; masked elements are missing ones (NumPy would give what stands behind)."""
-    if isinstance(value, np.ma.MaskedArray):
-        return np.asarray(value.astype(np.float64).filled(np.nan))  # type: ignore[attr-defined]
-    return np.asarray(value)
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except UNREADABLE:
-        return f"something that cannot be printed ({type(value).__name__})"
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
-
-
 def _predicted_median(trial: Trial) -> float:
     predicted = (trial.suggestion or {}).get("predicted")
     if isinstance(predicted, Mapping):
         predicted = predicted.get("median")
     return float(predicted) if isinstance(predicted, int | float) else math.nan
-
-
-def _own(value: Any) -> Any:
-    """Copy an array and make it read-only; a NumPy scalar becomes the Python value it stands for."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        value = value.copy()
-        value.flags.writeable = False
-    return value
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Equal by value: arrays by shape and elements, NaN equal to NaN; 1, 1.0 and True apart, as in JSON."""
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        both = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
-        return both and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
-        return math.isnan(b)
-    return type(a) is type(b) and bool(a == b)
-
-
-# What JSON has no word for becomes an object whose first key starts with "$". Strict JSON throughout: the
-# non-finite floats that Python's json writes by default are read by nothing else.
-
-
-def to_json(value: Any) -> Any:
-    """Give what ``json.dumps(allow_nan=False)`` takes and :func:`from_json` turns back, every float exact.
-
-    Takes numbers, text, lists, tuples, dicts by name, numeric arrays and what converts to one; datetimes
-    become text.
-
-    Raises
-    ------
-    TypeError
-        For anything else.
-
-    Examples
-    --------
-    >>> from_json(to_json({"share": (0.1, np.float64(0.9))}))
-    {'share': (0.1, 0.9)}
-    """
-    if isinstance(value, np.generic):
-        value = float(value) if isinstance(value, np.longdouble) else value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": str(value)}
-    if value is None or isinstance(value, str | bool | float):
-        return value
-    if isinstance(value, int) and value.bit_length() <= LONGEST:
-        return value
-    if hasattr(value, "__array__"):
-        value = _as_array(value)  # pandas and xarray: their labels are the model's, not the trial's
-    if isinstance(value, np.ndarray) and value.dtype == np.longdouble:
-        value = _in_double(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
-        return {"$array": to_json(value.tolist()), "dtype": value.dtype.str, "shape": list(value.shape)}
-    if isinstance(value, tuple):
-        return {"$tuple": [to_json(item) for item in value]}
-    if isinstance(value, list):
-        return [to_json(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        value = dict(value)  # a class of its own may give other items than it holds
-        wrong = [key for key in value if not isinstance(key, str) or key.startswith("$")]
-        if wrong:
-            raise TypeError(
-                f"A trial's dicts have names without $ in front for keys; got {_shown(wrong[0])}."
-            )
-        return {key: to_json(item) for key, item in value.items()}
-    raise TypeError(
-        f"A trial is kept as plain values (numbers, text, lists, dicts, arrays); got {_shown(value)}. "
-        f"Convert it before it goes into a configuration or a suggestion."
-    )
-
-
-def from_json(value: Any) -> Any:
-    """Give back what :func:`to_json` was given: arrays, tuples and non-finite floats included."""
-    if isinstance(value, list):
-        return [from_json(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "$float" in value:
-        return float(value["$float"])
-    if "$tuple" in value:
-        return tuple(from_json(item) for item in value["$tuple"])
-    if "$array" in value:
-        return np.array(from_json(value["$array"]), dtype=value["dtype"]).reshape(value["shape"])
-    return {key: from_json(item) for key, item in value.items()}

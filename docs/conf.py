@@ -61,6 +61,8 @@ TABLES = {
     "promises": "benchmarks/results/promises.md",
     "compare-quick": "benchmarks/results/compare-quick.md",
     "chaos": "benchmarks/results/chaos.md",
+    "wrong-models": "benchmarks/results/wrong_models.md",
+    "faults": "benchmarks/results/faults.md",
     "jvm": "models/jvm_gc/acceptance.md",
     "jvm-system": "models/jvm_gc/README.md",
     "scheduling": "models/sgd_scheduling/README.md",

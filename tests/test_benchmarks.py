@@ -25,7 +25,8 @@ from benchmarks.peers.protocol import Cube, levels
 from benchmarks.problems import machines_model, machines_run, machines_space
 from benchmarks.promises import run_task
 from benchmarks.race import Trace, trace
-from benchmarks.runs import append, changes, curve, read, row_of, trace_of
+from benchmarks.rows import append, read
+from benchmarks.runs import COLUMNS, changes, curve, row_of, trace_of
 from benchmarks.standings import best_of, by_tuner, overall, verdict
 from benchmarks.suite import CASSANDRA_OPTIMUM, suite
 from benchmarks.tasks import compilations
@@ -394,15 +395,15 @@ def test_runs_survive_the_file_and_a_comparison_goes_on(tmp_path):
     item = _item("random", 3, (0.5, 0.5, 0.125, 0.125), versions={"python": "3"}, value=0.4, memory=50.0)
     path = tmp_path / "runs.csv"
     about = {"load": "0.1", "date": "d", "commit": "c"}
-    append(path, [row_of(item, 4, about)])
+    append(path, COLUMNS, [row_of(item, 4, about)])
     with path.open("a") as file:
         file.write("branin,random,4")  # torn
-    assert [trace_of(row) for row in read(path)] == [item]
-    append(path, [row_of(item, 4, about)])
-    assert [trace_of(row) for row in read(path)] == [item, item]
+    assert [trace_of(row) for row in read(path, COLUMNS)] == [item]
+    append(path, COLUMNS, [row_of(item, 4, about)])
+    assert [trace_of(row) for row in read(path, COLUMNS)] == [item, item]
     assert curve(changes(item.gaps), 4) == list(item.gaps)
     plan = Plan(("branin",), ("random", "structured"), 3, 2, 2, INF, INF)
-    rest = list(compare(plan, read(path)))
+    rest = list(compare(plan, read(path, COLUMNS)))
     assert [(run.tuner, run.seed, run.budget) for run in rest] == [("random", 1, 4), ("random", 2, 4)]
     assert list(compare(replace(plan, minutes=-1.0), [])) == []
 

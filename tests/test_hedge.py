@@ -10,7 +10,7 @@ from scipy.stats import lognorm
 import boatppl as boat
 from boatppl.averaged import Provided
 from boatppl.hedge import LEAST, Forecast, quantiles, weights
-from boatppl.suggest import Improvement, Runs, agreed, contenders, suggest
+from boatppl.suggest import Improvement, Proposer, Runs
 from boatppl.transform import Transform
 
 PRIOR = {"structured": 0.8, "generic": 0.2}
@@ -158,13 +158,10 @@ def test_a_second_opinion_is_the_best_of_what_is_nearly_as_good_to_the_first(giv
     own, other = (study.rivals.posterior(n, known.trials, known.objective) for n in study.rivals.models)
     measured = GATED.encode([trial.configuration for trial in study.trials])
     runs = Runs(measured, measured[:0], measured)
-    first = suggest(own, study.goal, runs, 5)
-    found, kept = agreed(own, other, study.goal, first, given, runs, 5)
-    scores = []
-    for posterior in (own, other):
-        best = contenders(posterior, study.goal, measured, posterior.luck([5, 1]))
-        scores.append(Improvement(posterior, study.goal, best, runs.pending, 5))
-    mine, its = scores
+    one, another = Proposer(own, study.goal, runs, 5), Proposer(other, study.goal, runs, 5)
+    first = one.suggest()
+    found, kept = one.agreed(another, first, given)
+    mine, its = one.improvement, another.improvement
     assert 1 - given <= kept <= 1
     assert np.exp(mine(found.unit[None]) - mine(first.unit[None]))[0] == pytest.approx(kept, abs=1e-6)
     assert its(found.unit[None])[0] >= its(first.unit[None])[0]

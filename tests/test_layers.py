@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "boatppl"
 FLOORS = (
-    "space trial words text why html limit mounts stage",
+    "space measurement plain trial values words text why html limit mounts stage",
     "residual node transform source wiring structure priors unknowns rows",
     "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree "
     "transfer",

@@ -6,10 +6,11 @@ import pytest
 
 import boatppl as boat
 from boatppl.graph import NodeGraph
+from boatppl.measurement import MeasurementError
 from boatppl.rows import every_row
 from boatppl.table import feature_groups, measured, residual_features, tables, transform_of
 from boatppl.transform import Transform
-from boatppl.trial import MeasurementError, State, Trial
+from boatppl.trial import State, Trial
 from boatppl.wiring import Key
 
 SPACE = boat.Space(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import boatppl as boat
-from boatppl.trial import MeasurementError, State, Trial, Trials, validate_measurements
+from boatppl.measurement import MeasurementError, validate_measurements
+from boatppl.trial import State, Trial, Trials
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="$"), min_size=1, max_size=6)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

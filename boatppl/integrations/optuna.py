@@ -24,9 +24,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from boatppl.dag import DAGModel
+from boatppl.measurement import MeasurementError
 from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Space, Vector
 from boatppl.study import Study
-from boatppl.trial import MeasurementError, State, Trial
+from boatppl.trial import State, Trial
 from boatppl.words import ModelError, listed, nearest
 
 OBJECTIVE = "objective"  # the name of the one node where there is no model
