@@ -487,8 +487,8 @@ def broker_cases() -> list[Case]:
         model = boat.DAGModel(BROKER, swap(BROKER_PARTS, **others)) if others else right
         return Case("broker", kind, model, "delay", run, node, cause, what)
 
-    def packet_seen(found, rng):
-        return found | {"packet": found["packet"] * np.exp(0.4 * rng.normal())}
+    def pack_seen(found, rng):
+        return found | {"pack": found["pack"] * np.exp(0.4 * rng.normal())}
 
     return [
         case("right", None, None, None, broker()),
@@ -513,7 +513,7 @@ def broker_cases() -> list[Case]:
         case("drift", "send", "drift", None, broker(send=lambda v, c, n, *_: v * (1 + 0.02 * n))),
         case("step in time", "pack", "drift", None,
              broker(pack=lambda v, c, n, *_: v * (1.6 if n > 17 else 1))),
-        case("parent error", "pack", "parent error", "packet", broker(seen=packet_seen)),
+        case("parent error", "delay", "parent error", "pack", broker(seen=pack_seen)),
     ]  # fmt: skip
 
 

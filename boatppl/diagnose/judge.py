@@ -33,7 +33,8 @@ FEWEST = 8  # rows of a node that can be judged
 STEPS = 4  # causes that one node may have
 STANDS_FOR = 5.0  # nats: another node follows the parameters, and may stand for one of them
 TRACE = 0.01  # share of the variance; an effect below it, and not above the noise, is not worth a word
-SMALL = 0.1  # share of the variance below which a residual is what residuals are for
+SMALL = 0.1  # share of the variance below which a residual is what residuals are for,
+ABOVE = 2.0  # unless it moves the node by more than so many deviations of the noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +167,9 @@ def _causes(
             effect = K @ (wider.Q @ np.linalg.solve(wider.Q.T @ wider.C @ wider.Q, wider.Q.T @ residual))
             effect = wider.Q @ (wider.Q.T @ effect)  # the formula's unknowns can follow the rest
             small = np.var(effect) < min(TRACE * np.var(y), 2.0 * wider.variance(residual))
+            if component.cause == "formula" and np.var(effect) < SMALL * np.var(y):
+                small = small or np.var(effect) < TRACE * np.var(y)
+                small = small or np.std(effect) < ABOVE * np.sqrt(wider.variance(residual))
             return None if small else _said(model, name, component, components, gains, effect, y, nats)
 
         found.append(Cause(nats, wider, say, (component.cause, component.what)))
@@ -220,8 +224,6 @@ def _said(
     share = float(min(np.var(effect) / np.var(y), 1.0))
     what, at = component.what, component.columns
     if component.cause == "formula":
-        if share < SMALL:
-            return None
         if not what:
             single = (each for each in components if each.cause == "formula" and each.what)
             best = max(single, key=lambda each: gains[each.what])
