@@ -33,6 +33,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "first half (the diagnosis was written with them in sight)": ("collector",),
     "second half (written when it was done)": ("store", "cluster"),
     "third part (written when those were answered)": ("broker", "solver"),
+    "fourth part (written when nothing was changed any more)": ("web",),
 }
 HEADING = "# Planted faults\n\nMade by `python -m benchmarks.faults`.\n\n"
 

@@ -52,7 +52,7 @@ Three systems with the model of an engineer, and the same made wrong on purpose.
 trials, and over those of the model alone: geometric means over pairs of studies with the same seed (90 %
 bootstrap interval), at most {budget} trials each, and how many of them arrived. The bars: {to_generic:g}
 for any wrong model, {to_structured:g} of the model alone for the right one. {later} were
-written after the code was frozen."""
+written later, and nothing was chosen by them."""
 
 FAULTS = """\
 **Which part is wrong** (`python -m benchmarks.faults`; every case stands in

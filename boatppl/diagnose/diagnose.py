@@ -82,8 +82,13 @@ def thinned(node: NodeDraws) -> NodeDraws:
 
 def questions(posterior: Posterior) -> int:
     """Return how many causes are asked for: the more, the more evidence each of them needs."""
-    model = posterior.model
-    return sum(len(own_inputs(model, name)) + len(other_inputs(model, name)) + 4 for name in posterior.nodes)
+    model, count = posterior.model, 0
+    for name in posterior.nodes:
+        others = other_inputs(model, name)
+        count += (
+            len(own_inputs(model, name)) + len(others) + sum(other in model.nodes for other in others) + 4
+        )
+    return count
 
 
 def _block_of(posterior: Posterior, name: str) -> BlockPosterior:

@@ -129,6 +129,9 @@ def _components(
         each = columns.column(model, data, node, what)
         if each is not None:
             found.append(Component("missing edge", what, each, smooth(each)))
+            if what in model.nodes and there:  # what it does may depend on the node's own inputs
+                joint = np.concatenate([each, *there.values()], axis=1) / np.sqrt(1 + len(there))
+                found.append(Component("missing edge", what, each, smooth(joint)))
     for dim in node.graph.node.over:
         each = columns.element_columns(node, dim, model.sizes[dim])
         found.append(Component("missing edge", dim, each, smooth(each)))
@@ -157,7 +160,8 @@ def _causes(
     for component in components:
         K = scaled(component.K, known.Q)
         nats, variance = gain(known, residual, K)
-        gains[component.what] = nats if component.cause == "formula" else -np.inf
+        if component.cause == "formula":
+            gains[component.what] = nats
         wider = with_component(known, K, variance)
         if component.cause == "missing edge" and component.what in model.nodes:
             nats -= STANDS_FOR
