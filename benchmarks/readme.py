@@ -55,7 +55,7 @@ for any wrong model, {to_structured:g} of the model alone for the right one. {la
 written later, and nothing was chosen by them."""
 
 FAULTS = """\
-**Which part is wrong** (`python -m benchmarks.faults`; every case stands in
+**Which part is wrong, simulations** (`python -m benchmarks.faults`; every case stands in
 [benchmarks/results/faults.md](benchmarks/results/faults.md)): faults planted in simulated systems, and what
 `study.diagnose()` names first."""
 

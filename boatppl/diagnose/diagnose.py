@@ -82,13 +82,8 @@ def thinned(node: NodeDraws) -> NodeDraws:
 
 def questions(posterior: Posterior) -> int:
     """Return how many causes are asked for: the more, the more evidence each of them needs."""
-    model, count = posterior.model, 0
-    for name in posterior.nodes:
-        others = other_inputs(model, name)
-        count += (
-            len(own_inputs(model, name)) + len(others) + sum(other in model.nodes for other in others) + 4
-        )
-    return count
+    model, names = posterior.model, posterior.nodes
+    return sum(len(own_inputs(model, name)) + 2 * len(other_inputs(model, name)) + 4 for name in names)
 
 
 def _block_of(posterior: Posterior, name: str) -> BlockPosterior:

@@ -129,7 +129,7 @@ def _components(
         each = columns.column(model, data, node, what)
         if each is not None:
             found.append(Component("missing edge", what, each, smooth(each)))
-            if what in model.nodes and there:  # what it does may depend on the node's own inputs
+            if there:  # what it does may depend on the node's own inputs
                 joint = np.concatenate([each, *there.values()], axis=1) / np.sqrt(1 + len(there))
                 found.append(Component("missing edge", what, each, smooth(joint)))
     for dim in node.graph.node.over:
