@@ -32,8 +32,8 @@ COLUMNS = ("system", "kind", "planted", "seed", "right", "said", "seconds", "com
 PARTS: Mapping[str, tuple[str, ...]] = {
     "first half (the diagnosis was written with them in sight)": ("collector",),
     "second half (written when it was done)": ("store", "cluster"),
-    "third part (written when those were answered)": ("broker", "solver"),
-    "fourth part (written when nothing was changed any more)": ("web",),
+    "third part (new systems; the diagnosis was mended by their first answers)": ("broker", "solver"),
+    "fourth part (a new system; one of its answers mended the diagnosis)": ("web",),
 }
 HEADING = "# Planted faults\n\nMade by `python -m benchmarks.faults`.\n\n"
 

@@ -634,7 +634,7 @@ def solver_cases() -> list[Case]:
     ]  # fmt: skip
 
 
-# -- a web server, on square roots, odds and logarithms: written when nothing was changed any more -----------
+# -- a web server, on square roots, odds and logarithms: written after the broker had been answered ----------
 
 WEB = boat.Space(
     workers=boat.Integer(1, 32, log=True),
