@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import faults, wrong_models
 from benchmarks.figures import Figure, markdown_table
-from benchmarks.wrong_systems import FIRST_HALF, RIGHT, SECOND_HALF
+from benchmarks.wrong_systems import RIGHT, SECOND_HALF, WRONG
 from boatppl.words import listed
 from models.jvm_gc import acceptance
 from models.sgd_scheduling import compare as scheduling
@@ -23,7 +23,7 @@ PROMISES = Path(__file__).parent / "results" / "promises.csv"
 BEGIN = "<!-- figures: written by python -m benchmarks.readme -->"
 END = "<!-- end of the figures -->"
 NUMBERS = ("bound", "found")
-KINDS = [RIGHT, *FIRST_HALF, *SECOND_HALF]
+KINDS = [RIGHT, *WRONG]
 
 JVM = """\
 **A real JVM, live** (`python -m models.jvm_gc.acceptance`; every seed stands in
@@ -44,7 +44,7 @@ iteration of the schedule that measured best so far, medians over clusters; then
 cluster's schedule was near the best known one (`-`: not within the trials made). *Without noise* nothing
 varies; *as runs measure* is what runs of a schedule typically say, beside the best schedule by that."""
 
-WRONG = """\
+HEDGED = """\
 **When the model is wrong, simulations** (`python -m benchmarks.wrong_models`; the halves apart stand in
 [benchmarks/results/wrong_models.md](benchmarks/results/wrong_models.md)).
 Three systems with the model of an engineer, and the same made wrong on purpose. How many trials the default
@@ -104,7 +104,7 @@ def _wrong() -> str:
     if not any(a.case.way == "hedged" for a in found):
         return ""
     budget = max(a.case.budget for a in found)
-    text = WRONG.format(
+    text = HEDGED.format(
         within=100 * wrong_models.WITHIN,
         budget=budget,
         to_generic=wrong_models.HEDGED_TO_GENERIC,

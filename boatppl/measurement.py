@@ -97,8 +97,9 @@ def as_measurement(name: str, value: object, *, expected: tuple[int, ...] | None
     array = real_array(value)
     if array is None:
         remedy = "Leave the node out of the dict" if value is None else "Convert it to float"
-        got = printed(value)
-        raise MeasurementError(f"{name}: expected {what}, got {got}. {remedy} before returning it.")
+        raise MeasurementError(
+            f"{name}: expected {what}, got {printed(value)}. {remedy} before returning it."
+        )
     if expected is not None and array.shape != expected:
         wanted = "one number" if expected == () else f"an array of shape {expected}"
         remedy = "Reduce it to one number" if expected == () else "Give NaN for missing elements"

@@ -123,7 +123,7 @@ def conflict(formula: Formula, theta: np.ndarray, root: np.ndarray, rows: int) -
 
     Power-scaling (``az.psense``: Kallioinen et al. 2024), which asks the draws of the posterior, sees no
     prior that is constant up to its edge, and blames unknowns beside the one whose prior is wrong. Of 18
-    posteriors of the collector and the store in benchmarks/faulty_systems.py with a prior that is too short,
+    posteriors of the collector and the store in benchmarks/faulty_systems with a prior that is too short,
     too sure or of the wrong sign, with exact likelihoods, it named the planted unknown in 6 and only another
     one in 6. What this names is in benchmarks/results/faults.md.
     """

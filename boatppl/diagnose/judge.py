@@ -1,6 +1,6 @@
 """One node judged: what explains the error of its formula, one cause after the other."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -123,15 +123,15 @@ def _components(
     there = {what: each for what, each in own.items() if each is not None}
     found += [Component("formula", what, each, smooth(each)) for what, each in there.items()]
     if len(there) > 1:
-        together = np.concatenate(list(there.values()), axis=1)
-        found.append(Component("formula", "", together, smooth(together / np.sqrt(len(there)))))
+        together = _together(there.values())
+        found.append(Component("formula", "", together, smooth(together)))
     for what in columns.other_inputs(model, name):
         each = columns.column(model, data, node, what)
         if each is not None:
             found.append(Component("missing edge", what, each, smooth(each)))
             if there:  # what it does may depend on the node's own inputs
-                joint = np.concatenate([each, *there.values()], axis=1) / np.sqrt(1 + len(there))
-                found.append(Component("missing edge", what, each, smooth(joint)))
+                joint = smooth(_together([each, *there.values()]))
+                found.append(Component("missing edge", what, each, joint))
     for dim in node.graph.node.over:
         each = columns.element_columns(node, dim, model.sizes[dim])
         found.append(Component("missing edge", dim, each, smooth(each)))
@@ -142,6 +142,11 @@ def _components(
     order = (order - order.min()) / max(np.ptp(order), 1.0)
     found.append(Component("drift", "time", order[:, None], smooth(order[:, None])))
     return found
+
+
+def _together(inputs: Collection[np.ndarray]) -> np.ndarray:
+    """Return the columns ``(row, column)`` of several inputs, as far apart as one of them alone would be."""
+    return np.concatenate(list(inputs), axis=1) / np.sqrt(len(inputs))
 
 
 def _causes(
@@ -170,10 +175,11 @@ def _causes(
                 wider: Base = wider) -> Finding | None:  # fmt: skip
             effect = K @ (wider.Q @ np.linalg.solve(wider.Q.T @ wider.C @ wider.Q, wider.Q.T @ residual))
             effect = wider.Q @ (wider.Q.T @ effect)  # the formula's unknowns can follow the rest
-            small = np.var(effect) < min(TRACE * np.var(y), 2.0 * wider.variance(residual))
-            if component.cause == "formula" and np.var(effect) < SMALL * np.var(y):
-                small = small or np.var(effect) < TRACE * np.var(y)
-                small = small or np.std(effect) < ABOVE * np.sqrt(wider.variance(residual))
+            noise = wider.variance(residual)
+            least = min(TRACE * np.var(y), 2.0 * noise)
+            if component.cause == "formula":
+                least = min(SMALL * np.var(y), max(TRACE * np.var(y), ABOVE**2 * noise))
+            small = np.var(effect) < least
             return None if small else _said(model, name, component, components, gains, effect, y, nats)
 
         found.append(Cause(nats, wider, say, (component.cause, component.what)))
