@@ -8,11 +8,12 @@ import numpy as np
 
 from boatppl.search.ascent import ascend
 from boatppl.search.chains import chained
-from boatppl.search.moves import NARROWEST, WIDEST, Front, moved, polished
+from boatppl.search.leaps import apart, joined, leaps
+from boatppl.search.moves import NARROWEST, Front, moved, polished
 from boatppl.search.trail import Floats, Gradient, Score, Trail
 from boatppl.space import Space
 
-REFINED = 6  # how many rows are refined at first; the worse half is given up round by round, down to two
+REFINED = 6  # how many rows are refined at first; the worse half is given up round by round
 APART = 0.05  # the least distance, in some coordinate, between rows refined at first
 SCREENED = 128  # rows that go on after a cheaper score has ranked the first batch
 ROUNDS = 40
@@ -50,8 +51,9 @@ def maximise(
 
     Quasi-random rows and the neighbourhoods of ``starts`` are scored in one batch. The best few that are
     apart from each other are refined together: by an ascent along the continuous coordinates where a gradient
-    is given, and by moves of one or two parameters for everything else, until neither finds anything better.
-    Every batch is one call, because a call costs far more than another row in it.
+    is given, and by moves of one or two parameters for everything else. Where a screen makes many of them
+    cheap, leaps out of their basins are refined with them. It ends when rounds find nothing better. Every
+    batch is one call, because a call costs far more than another row in it.
 
     Parameters
     ----------
@@ -62,15 +64,16 @@ def maximise(
         Anything that seeds ``numpy.random.default_rng``. The same seed gives the same answer, unless time
         runs out.
     n_candidates
-        How many quasi-random rows are scored first; half as many more come from the neighbourhoods of
-        ``starts``.
+        How many quasi-random rows are scored first; as many more come from the neighbourhoods of ``starts``,
+        and with a screen as many again are leaps from them.
     starts
         Promising rows ``(start, coordinate)``, such as incumbents.
     gradient
         Rows to scores and slopes ``(configuration, coordinate)``. Slopes of coordinates that are not
         continuous only hint at moves.
     screen
-        A cheaper score, good enough to rank the first batch by: its best ``SCREENED`` rows are scored.
+        A cheaper score, good enough to rank the first batch by (its best ``SCREENED`` rows are scored) and
+        leaps.
     avoid
         Rows ``(configuration, coordinate)`` that must not be returned: runs so far and pending ones.
     budget_seconds
@@ -88,19 +91,21 @@ def maximise(
     deadline = np.inf if budget_seconds is None else monotonic() + budget_seconds
     candidates = _candidates(space, rng, n_candidates, starts, 0 if avoid is None else len(avoid))
     if screen is not None:
-        candidates = _screened(trail, screen, candidates)
+        away = leaps(space, rng, candidates[:0] if starts is None else space.snap(starts), n_candidates)
+        candidates = _screened(trail, screen, np.concatenate([candidates, away]))
     kept, scores = trail.score(candidates)
     if not len(kept):
         raise Exhausted(
             "every configuration of the space has been run or is pending. Allow repeats, or widen the space."
         )
-    front = _apart(candidates[kept], scores)
+    first = apart(candidates[kept], scores, REFINED, candidates[:0], APART)
+    front = Front.of(candidates[kept][first], scores[first])
     polishing = polished(space, gradient=gradient is not None)
     idle, chaining = 0, True
     for _ in range(ROUNDS if space.dimension else 0):
         if idle == PATIENCE or monotonic() > deadline:
             break
-        before = front.values
+        before = trail.best_score
         if gradient is not None:
             front = ascend(trail, gradient, front, tolerance)
             if chaining:
@@ -108,9 +113,10 @@ def maximise(
                 chaining = bool((linked.values > front.values + tolerance).any())
                 front = linked
         front = moved(trail, rng, front, gradient=gradient is not None)
-        gained = (front.values > before + tolerance).any()
+        gained = trail.best_score > before + tolerance
         idle = 0 if gained or (polishing and front.widths.max() > NARROWEST) else idle + 1
         front = front.best(max(2, (len(front.rows) + 1) // 2))
+        front = front if screen is None else joined(trail, screen, rng, front)
     return Found(trail.best, trail.best_score, trail.evaluated)
 
 
@@ -121,7 +127,7 @@ def _candidates(
     parts = [space.sample(n + avoided if space.size < np.inf else n, rng)]
     if starts is not None and len(starts):
         parts.append(space.snap(starts))
-        near = max(4, n // (2 * len(starts)))
+        near = max(4, n // len(starts))
         parts += [space.neighbours(start, rng, near) for start in parts[1]]
     return np.concatenate(parts)
 
@@ -135,17 +141,3 @@ def _screened(trail: Trail, screen: Score, rows: Floats) -> Floats:
     values = screen(rows)
     order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")
     return rows[np.sort(order[:SCREENED])]
-
-
-def _apart(rows: Floats, values: Floats) -> Front:
-    """The best rows that differ from each other by more than `APART` in some coordinate."""
-    chosen: list[int] = []
-    for i in np.argsort(-values, kind="stable"):
-        if len(chosen) == REFINED or (chosen and values[i] == -np.inf):
-            break
-        if not chosen or np.abs(rows[chosen] - rows[i]).max(axis=1, initial=0.0).min() > APART:
-            chosen.append(int(i))
-    picked = rows[chosen]
-    return Front(
-        picked, values[chosen], np.full(len(chosen), WIDEST), np.zeros_like(picked), np.zeros_like(picked)
-    )

@@ -32,9 +32,22 @@ class Front:
     def best(self, count: int) -> "Front":
         """The ``count`` best rows."""
         order = np.argsort(-self.values, kind="stable")[:count]
-        return Front(
-            *(part[order] for part in (self.rows, self.values, self.widths, self.slopes, self.strides))
-        )
+        return Front(*(part[order] for part in self._parts))
+
+    @classmethod
+    def of(cls, rows: Floats, values: Floats) -> "Front":
+        """Rows of which nothing else is known."""
+        widths, flat = np.full(len(rows), WIDEST), np.zeros_like(rows)
+        return cls(rows, values, widths, flat, flat)
+
+    def with_more(self, rows: Floats, values: Floats) -> "Front":
+        """The front and rows behind it of which nothing else is known."""
+        more = Front.of(rows, values)
+        return Front(*(np.concatenate(pair) for pair in zip(self._parts, more._parts, strict=True)))
+
+    @property
+    def _parts(self) -> tuple[Floats, ...]:
+        return self.rows, self.values, self.widths, self.slopes, self.strides
 
 
 def moved(trail: Trail, rng: np.random.Generator, front: Front, *, gradient: bool) -> Front:
