@@ -65,7 +65,7 @@ def compare(plan: Plan, done: Sequence[Mapping[str, str]]) -> Iterator[Trace]:
             print(f"{plan.minutes:g} minutes are over; run it again and it goes on from here.")
             return
         try:
-            yield trace(problem, tuner, seed, budget, plan.limit, early=not ENTRANTS[tuner].ours)
+            yield trace(problem.of(seed), tuner, seed, budget, plan.limit, early=not ENTRANTS[tuner].ours)
         except Unavailable as error:
             print(f"left out: {error}")
             missing.add(tuner)

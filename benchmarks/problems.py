@@ -26,7 +26,8 @@ class Problem:
     would write (None where nothing is known). ``transforms`` are those of the structured model's measured
     quantities. ``scale`` is what a gap is a share of: |optimum| unless given, as for optima of 0. ``choices``
     are all configurations of a finite set; ``network`` names the inputs of every measured quantity;
-    ``noise`` says what scatters runs (empty: nothing does); ``seconds`` is what one run takes.
+    ``noise`` says what scatters runs (empty: nothing does); ``seconds`` is what one run takes. ``seeded``
+    returns the system of a seed, where every seed is another one.
     """
 
     name: str
@@ -43,6 +44,11 @@ class Problem:
     noise: str = ""
     seconds: float = 0.0
     kind: str = "generic"
+    seeded: "Callable[[int], Problem] | None" = None
+
+    def of(self, seed: int) -> "Problem":
+        """Return the problem that a seed stands for: itself, unless every seed is another system."""
+        return self if self.seeded is None else self.seeded(seed)
 
     def truth(self, configuration: Configuration) -> float:
         """Return the objective's noise-free value."""

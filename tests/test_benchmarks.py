@@ -31,6 +31,7 @@ from benchmarks.standings import best_of, by_tuner, overall, verdict
 from benchmarks.suite import CASSANDRA_OPTIMUM, suite
 from benchmarks.tasks import compilations
 from benchmarks.tuners import ENTRANTS
+from models.sgd_scheduling import best_known
 
 PROBLEMS = suite()
 INF = float("inf")
@@ -263,6 +264,18 @@ def test_a_peer_sees_shares_as_weights():
         assert all(0 <= weight <= 1 for weight in flat.values())
         assert gathered(space, flat)["share"] == pytest.approx(configuration["share"])
     assert gathered(space, dict.fromkeys(spec["default"], 0.0))["share"] == [1 / 3] * 3
+
+
+def test_every_seed_of_the_scheduling_is_another_cluster():
+    problem = PROBLEMS["scheduling-10"]
+    rows = [row for row in best_known.read(best_known.TABLE) if row["machines"] == "10"]
+    for seed, row in enumerate(rows, start=1):
+        cluster = problem.of(seed)
+        assert (cluster.name, cluster.optimum) == (problem.name, float(row["seconds"]))
+        assert cluster.truth(cluster.space.default) == pytest.approx(float(row["default"]), abs=1e-4)
+    again = problem.of(len(rows) + 1)
+    assert again.optimum == problem.of(1).optimum == problem.optimum
+    assert PROBLEMS["branin"].of(7) is PROBLEMS["branin"]
 
 
 def test_a_peer_sees_a_subset_as_booleans_and_too_small_a_one_is_the_whole():
