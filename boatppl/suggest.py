@@ -223,7 +223,7 @@ class Proposer:
             screen = self.improvement.thinned(SCREENING)
             candidates = self.posterior.model.space.sample(256, [self.seed, 3])
             starts = np.concatenate([self.improvement.points, screen.single_draw_starts(candidates)])
-            return self._maximised(self.improvement, screen, starts)
+            return self._maximised(self.improvement, screen, starts, leaping=True)
         except Exhausted:
             return self._again()
 
@@ -246,7 +246,9 @@ class Proposer:
         found = replace(found, unit=better.unit, evaluated=found.evaluated + better.evaluated)
         return found, float(np.exp(min(after - before, 0.0)))
 
-    def _maximised(self, score: Smooth, screen: Smooth | None, starts: np.ndarray) -> Suggestion:
+    def _maximised(
+        self, score: Smooth, screen: Smooth | None, starts: np.ndarray, *, leaping: bool = False
+    ) -> Suggestion:
         """Return where a score is highest in the space, away from what was run and from what failed; raise
         Exhausted where everything was run."""
         space = self.posterior.model.space
@@ -259,6 +261,7 @@ class Proposer:
             starts=starts,
             gradient=score.with_gradient if sloped else None,
             screen=None if screen is None else self._cautious(screen),
+            leaping=leaping,
             avoid=self.runs.taken,
         )
         return Suggestion(found.unit, found.evaluated)

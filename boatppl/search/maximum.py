@@ -43,6 +43,7 @@ def maximise(
     starts: Floats | None = None,
     gradient: Gradient | None = None,
     screen: Score | None = None,
+    leaping: bool = False,
     avoid: Floats | None = None,
     budget_seconds: float | None = None,
     tolerance: float = 1e-4,
@@ -51,9 +52,8 @@ def maximise(
 
     Quasi-random rows and the neighbourhoods of ``starts`` are scored in one batch. The best few that are
     apart from each other are refined together: by an ascent along the continuous coordinates where a gradient
-    is given, and by moves of one or two parameters for everything else. Where a screen makes many of them
-    cheap, leaps out of their basins are refined with them. It ends when rounds find nothing better. Every
-    batch is one call, because a call costs far more than another row in it.
+    is given, and by moves of one or two parameters for everything else. It ends when rounds find nothing
+    better. Every batch is one call, because a call costs far more than another row in it.
 
     Parameters
     ----------
@@ -64,16 +64,18 @@ def maximise(
         Anything that seeds ``numpy.random.default_rng``. The same seed gives the same answer, unless time
         runs out.
     n_candidates
-        How many quasi-random rows are scored first; as many more come from the neighbourhoods of ``starts``,
-        and with a screen as many again are leaps from them.
+        How many quasi-random rows are scored first; as many more come from the neighbourhoods of ``starts``.
     starts
         Promising rows ``(start, coordinate)``, such as incumbents.
     gradient
         Rows to scores and slopes ``(configuration, coordinate)``. Slopes of coordinates that are not
         continuous only hint at moves.
     screen
-        A cheaper score, good enough to rank the first batch by (its best ``SCREENED`` rows are scored) and
-        leaps.
+        A cheaper score, good enough to rank many rows by: of the first batch the best ``SCREENED`` are
+        scored.
+    leaping
+        Refine also what is found by leaps out of the basins of the best rows (:mod:`boatppl.search.leaps`):
+        for scores of many maxima that are dear to miss. It takes about half as long again.
     avoid
         Rows ``(configuration, coordinate)`` that must not be returned: runs so far and pending ones.
     budget_seconds
@@ -90,9 +92,11 @@ def maximise(
     trail = Trail(score, space, avoid)
     deadline = np.inf if budget_seconds is None else monotonic() + budget_seconds
     candidates = _candidates(space, rng, n_candidates, starts, 0 if avoid is None else len(avoid))
+    cheap = score if screen is None else screen
+    if leaping and starts is not None:
+        candidates = np.concatenate([candidates, leaps(space, rng, space.snap(starts), n_candidates)])
     if screen is not None:
-        away = leaps(space, rng, candidates[:0] if starts is None else space.snap(starts), n_candidates)
-        candidates = _screened(trail, screen, np.concatenate([candidates, away]))
+        candidates = _screened(trail, screen, candidates)
     kept, scores = trail.score(candidates)
     if not len(kept):
         raise Exhausted(
@@ -116,7 +120,7 @@ def maximise(
         gained = trail.best_score > before + tolerance
         idle = 0 if gained or (polishing and front.widths.max() > NARROWEST) else idle + 1
         front = front.best(max(2, (len(front.rows) + 1) // 2))
-        front = front if screen is None else joined(trail, screen, rng, front)
+        front = joined(trail, cheap, rng, front) if leaping else front
     return Found(trail.best, trail.best_score, trail.evaluated)
 
 
