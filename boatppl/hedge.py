@@ -23,6 +23,7 @@ LEAST = 0.05  # no rival's weight falls below it: the next trial may prove it ri
 TEMPER = 0.5  # of the scores, which are made one after another by models that are all wrong a little
 WORST = 3.0  # nats by which one run can count against a rival: a single bad run is no verdict
 KEPT = 64  # draws of a forecast that are kept with the trial
+LEAST_SPREAD = 1e-12  # of a forecast that is sure: it still has a density
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,7 @@ def forecast_run(
     if goal.name in posterior.model.derived:
         draws = predictive(posterior, unit[None], contexts or {}, seed, noise=True, target=goal.name)
         values = draws[goal.name][:, 0]
-        values = values[np.isfinite(values)]
-        width = max(1.06 * float(np.std(values)) * len(values) ** -0.2, 1e-12)  # Silverman 1986, eq. 3.28
-        return _kept(Transform(), values, np.full(len(values), width), kept)
+        return _kept(Transform(), values, np.zeros(len(values)), kept)
     step = posterior.propagate(unit[None], goal.name, posterior.luck([seed, 42]), contexts).steps[goal.name]
     scale = np.ones(posterior.draws)
     if posterior.nodes[goal.name].graph.node.robust:
@@ -101,9 +100,25 @@ def forecast_run(
 
 
 def _kept(transform: Transform, mean: np.ndarray, spread: np.ndarray, kept: int) -> Forecast:
-    good = np.flatnonzero(np.isfinite(mean) & np.isfinite(spread) & (spread > 0))
+    """Return at most ``kept`` of a forecast's components, none narrower than a kernel estimate's bandwidth.
+
+    Where a draw has sampled the parents and little is left to scatter, components are spikes with nothing
+    between them: their mixture would punish the forecast for how few they are.
+    """
+    good = np.flatnonzero(np.isfinite(mean) & np.isfinite(spread) & (spread >= 0))
     chosen = good[np.linspace(0, len(good) - 1, min(kept, len(good))).astype(int)] if len(good) else good
-    return Forecast(transform, tuple(map(float, mean[chosen])), tuple(map(float, spread[chosen])))
+    least = max(_bandwidth(mean[chosen]), LEAST_SPREAD)
+    return Forecast(
+        transform, tuple(mean[chosen].tolist()), tuple(np.maximum(spread[chosen], least).tolist())
+    )
+
+
+def _bandwidth(values: np.ndarray) -> float:
+    """Return a normal kernel's bandwidth for values ``(n,)`` (Silverman 1986, eq. 3.31)."""
+    if len(values) < 2:
+        return 0.0
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(0.9 * min(np.std(values), (high - low) / 1.34) * len(values) ** -0.2)
 
 
 def weights(scores: Sequence[Mapping[str, float]], prior: Mapping[str, float]) -> dict[str, float]:

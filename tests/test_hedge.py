@@ -5,11 +5,12 @@ import numpy as np
 import pymc as pm
 import pytest
 from scipy.integrate import quad
-from scipy.stats import lognorm
+from scipy.stats import gaussian_kde, lognorm
 
 import boatppl as boat
 from boatppl.averaged import Provided
-from boatppl.hedge import LEAST, Forecast, quantiles, weights
+from boatppl.hedge import LEAST, Forecast, forecast_run, quantiles, weights
+from boatppl.predict import predictive
 from boatppl.suggest import Improvement, Proposer, Runs
 from boatppl.transform import Transform
 
@@ -50,6 +51,39 @@ def test_a_score_is_proper_and_blind_to_how_bad_a_bad_run_was_said_to_be(maximiz
 def test_a_forecast_survives_the_log():
     forecast = Forecast(Transform("sqrt", 0.1, 3.0), (0.1, 0.7), (0.3, 0.2))
     assert Forecast.from_record(json.loads(json.dumps(forecast.to_record()))) == forecast
+
+
+def test_a_forecast_through_uncertain_parents_is_no_bundle_of_spikes():
+    """A child that nothing scatters: all doubt is the parent's, and every draw has sampled that."""
+
+    @boat.node(residual=boat.GP(inputs=["x"], amplitude=pm.HalfNormal.dist(2.0)))
+    def part(x):
+        return pm.Normal("level", 0.0, 1.0) + 0.0 * x
+
+    @boat.node(residual=None, noise=pm.HalfNormal.dist(1e-4))
+    def whole(part):
+        return pm.Normal("offset", 0.0, 1e-3) + part
+
+    model = boat.DAGModel(boat.Space(x=boat.Float(0, 1)), [part, whole])
+    study = boat.Study(model, minimize="whole", random_seed=0, hedge=False)
+    for x in (0.3, 0.35, 0.4, 0.5):
+        study.tell({"x": x}, {"part": float(np.sin(9 * x)), "whole": float(np.sin(9 * x))})
+    known = study.evidence()
+    posterior = study.rivals.posterior(study.rivals.first, known.trials, known.objective)
+    forecast = forecast_run(posterior, study.goal, np.array([1.0]), seed=0)
+    said = np.concatenate([posterior_draws(posterior, seed) for seed in range(20)])
+    density = gaussian_kde(said)
+    likely = said[::10]
+    scores = [forecast.log_density(value) for value in likely]
+    assert np.mean(scores) == pytest.approx(np.mean(density.logpdf(likely)), abs=0.15)
+    assert min(scores) > -8.0
+
+
+def posterior_draws(posterior, seed):
+    """Draws of the last node at x = 1, with other luck for every seed."""
+    return predictive(posterior, np.array([[1.0]]), {}, 1000 + seed, noise=True, target="whole")["whole"][
+        :, 0
+    ]
 
 
 def test_quantiles_are_those_of_the_weighted_mixture():
