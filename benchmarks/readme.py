@@ -11,6 +11,9 @@ from typing import Any
 
 from benchmarks import faults, wrong_models
 from benchmarks.figures import Figure, markdown_table
+from benchmarks.rows import read as rows_of
+from benchmarks.runs import COLUMNS, trace_of
+from benchmarks.standings import brief
 from benchmarks.wrong_systems import RIGHT, SECOND_HALF, WRONG
 from boatppl.words import listed
 from models.jvm_gc import acceptance
@@ -22,6 +25,7 @@ README = ROOT / "README.md"
 PROMISES = Path(__file__).parent / "results" / "promises.csv"
 BEGIN = "<!-- figures: written by python -m benchmarks.readme -->"
 END = "<!-- end of the figures -->"
+NETWORKS = Path(__file__).parent / "results" / "networks" / "compare.csv"
 NUMBERS = ("bound", "found")
 KINDS = [RIGHT, *WRONG]
 
@@ -43,6 +47,14 @@ SIMULATED = """\
 iteration of the schedule that measured best so far, medians over clusters; then after how many trials each
 cluster's schedule was near the best known one (`-`: not within the trials made). *Without noise* nothing
 varies; *as runs measure* is what runs of a schedule typically say, beside the best schedule by that."""
+
+NETWORKED = """\
+**Function networks, simulated functions** (`python -m benchmarks.compare --problems dropwave
+alpine-network ackley-network --tuners structured function-network --trials 60 --times 1 --seeds {seeds}
+--results benchmarks/results/networks`). Nodes are measured, nothing scatters, and nothing is known but the
+graph. *function-network* is the method of Astudillo and Frazier (2021) on BoTorch, written for this
+comparison. Trials until what is recommended is within a share of the optimum (of the typical value where that
+is 0), medians [quartiles]; `>`: not within the trials made."""
 
 HEDGED = """\
 **When the model is wrong, simulations** (`python -m benchmarks.wrong_models`; the halves apart stand in
@@ -67,7 +79,7 @@ PROMISED = """\
 
 def figures() -> str:
     """Return the section as Markdown: the live JVM, simulations where there are any, the promises."""
-    parts = [BEGIN, _jvm(), *_simulated(), _wrong(), _faults(), _promises(), END]
+    parts = [BEGIN, _jvm(), *_simulated(), _networks(), _wrong(), _faults(), _promises(), END]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -97,6 +109,14 @@ def _simulated() -> list[str]:
         lines = "\n".join(scheduling.summary(rows, machines))
         parts.append(f"{machines} machines:\n\n```\n{lines}\n```")
     return parts
+
+
+def _networks() -> str:
+    traces = [trace_of(row) for row in rows_of(NETWORKS, COLUMNS)]
+    if not traces:
+        return ""
+    text = NETWORKED.format(seeds=len({item.seed for item in traces}))
+    return f"{fill(text, 118, break_long_words=False, break_on_hyphens=False)}\n\n{brief(traces)}"
 
 
 def _wrong() -> str:

@@ -182,6 +182,18 @@ def _no_worse(ours: Sequence[Trace], theirs: Sequence[Trace]) -> bool:
     return mine <= other
 
 
+def brief(traces: Sequence[Trace]) -> str:
+    """Return one row a problem and tuner: trials to within each share, and how many runs came to 5 %."""
+    head = ["problem", "tuner", *(f"trials to {share:.0%}" for share in SHARES), "came to 5%", "last"]
+    rows = []
+    for problem in dict.fromkeys(item.problem for item in traces):
+        for name, runs in by_tuner([item for item in traces if item.problem == problem]).items():
+            counts, last = _cells(runs, 1)[2:5], _cells(runs, 1)[-2]
+            arrived = sum(np.isfinite(run.trials_to(DECISIVE)) for run in runs)
+            rows.append([problem, name, *counts, f"{arrived} of {len(runs)}", last])
+    return markdown_table(head, rows)
+
+
 def costs(traces: Sequence[Trace]) -> str:
     """Return what each tuner costs, the medians over all its runs: seconds to begin (of the study, or of the
     peer's process), of its slowest trial, of a trial as trials grow; and the most memory."""
