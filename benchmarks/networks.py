@@ -75,7 +75,8 @@ def _chain(stem: str, n: int, width: int) -> dict[str, tuple[str, ...]]:
 def graph_model(
     network: Mapping[str, tuple[str, ...]], levels: Mapping[str, float], *, exact: bool = True
 ) -> Callable[[boat.Space], boat.DAGModel]:
-    """Return a function that writes a model of the graph alone: a level and a residual a node.
+    """Return a function that writes a model of the graph alone: a level and a residual a node, whose kernel is
+    the one that the peers' Gaussian processes have.
 
     ``levels`` are the sizes, to an order of magnitude, that the nodes' values have; where runs are ``exact``
     it is known that nothing scatters them, as the peers are told.
@@ -94,7 +95,7 @@ def _level(name: str, inputs: tuple[str, ...], size: float, exact: bool) -> Node
         return pm.Normal("level", 0, size)
 
     mean.__name__ = name
-    residual = boat.GP(inputs=list(inputs), amplitude=pm.HalfNormal.dist(2 * size))
+    residual = boat.GP(inputs=list(inputs), kernel="expquad", amplitude=pm.HalfNormal.dist(2 * size))
     return boat.node(residual=residual, noise=pm.HalfNormal.dist(1e-4 * size) if exact else None)(mean)
 
 
