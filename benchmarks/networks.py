@@ -75,8 +75,8 @@ def _chain(stem: str, n: int, width: int) -> dict[str, tuple[str, ...]]:
 def graph_model(
     network: Mapping[str, tuple[str, ...]], levels: Mapping[str, float], *, exact: bool = True
 ) -> Callable[[boat.Space], boat.DAGModel]:
-    """Return a function that writes a model of the graph alone: a level and a residual a node, whose kernel is
-    the one that the peers' Gaussian processes have.
+    """Return a function that writes a model of the graph alone: a level and a residual a node, with the
+    kernel of the peers' Gaussian processes.
 
     ``levels`` are the sizes, to an order of magnitude, that the nodes' values have; where runs are ``exact``
     it is known that nothing scatters them, as the peers are told.
