@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from boatppl.search import Exhausted, maximise
+from boatppl.search.leaps import leaps
 from boatppl.space import Boolean, Categorical, Float, Integer, Ordinal, Simplex, Space, Subset
 
 BRANIN_SPACE = Space(x=Float(-5, 10), y=Float(0, 15))
@@ -78,6 +79,29 @@ def test_leaps_leave_a_basin():
     leaping, staying = ([share(seed, does) for seed in range(20)] for does in (True, False))
     assert np.mean(leaping) > 0.8 > 0.6 > np.mean(staying)
     assert np.mean(np.array(leaping) > 0.99) > 0.4
+
+
+def test_a_leap_draws_one_or_two_numbers_anew_and_leaves_vectors_alone():
+    space = Space(
+        shares=Simplex(3, dim="machine"),
+        a=Float(0, 1),
+        b=Integer(0, 9),
+        c=Categorical(["x", "y", "z"]),
+        d=Float(0, 1),
+    )
+    rows = space.sample(2, 0)
+    found = leaps(space, np.random.default_rng(1), rows, 600)
+    changed = np.abs(found - rows[np.arange(600) % 2]) > 1e-12
+    vector = np.zeros(space.dimension, bool)
+    vector[space.slices["shares"]] = True
+    assert not changed[:, vector].any()
+    counts = changed.sum(axis=1)
+    assert counts.max() == 2
+    assert (counts == 1).sum() > (counts == 2).sum() > 50
+    assert changed[:, ~vector].any(axis=0).all()
+    assert (space.snap(found) == found).all()
+    only = Space(shares=Simplex(3, dim="machine"))
+    assert leaps(only, np.random.default_rng(1), only.sample(2, 0), 10).shape == (0, only.dimension)
 
 
 def test_a_screen_never_loses_what_is_left():

@@ -1,4 +1,4 @@
-"""Leaps out of the basins that are being climbed: a good row with one or two parameters from elsewhere."""
+"""Leaps out of the basins that are being climbed: a good row with one or two parameters drawn anew."""
 
 import numpy as np
 
@@ -13,20 +13,19 @@ BEST = 3  # rows of the front that leaps begin at
 
 
 def leaps(space: Space, rng: np.random.Generator, rows: Floats, n: int) -> Floats:
-    """`n` snapped rows (n, coordinate), each one of `rows` with one parameter, of every third two, as some
-    quasi-random configuration has them. Vectors stay: another whole simplex or set is no small change. None
-    where there is nothing else.
+    """`n` snapped rows (n, coordinate), each one of `rows` with one parameter, of every third two, drawn
+    anew. Vectors stay: another whole simplex or set is no small change. None where there is nothing else.
     """
     names = [name for name, place in space.slices.items() if place.stop - place.start == 1]
     if not names or not len(rows):
         return np.empty((0, space.dimension))
     turn = np.arange(n)
-    found, elsewhere = rows[turn % len(rows)], space.sample(n, rng)
+    found, anew = rows[turn % len(rows)], rng.random((n, space.dimension))
     first, second = rng.integers(len(names), size=(2, n))
     second = np.where(turn // len(rows) % 3 == 2, second, first)
     for j, name in enumerate(names):
         mine = np.flatnonzero((first == j) | (second == j))
-        found[mine, space.slices[name]] = elsewhere[mine, space.slices[name]]
+        found[mine, space.slices[name]] = anew[mine, space.slices[name]]
     return space.snap(found)
 
 
