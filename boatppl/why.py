@@ -40,20 +40,29 @@ def reason(origin: str, suggestion: Mapping[str, Any] | None) -> str:
         return REASONS.get(origin, origin)
     text = hoped(known)
     if text is None:
-        return gain(known)
+        return f"{gain(known)}{_risks(known)}{_proposers(known)}"
     text = f"{'exploiting' if known['probability'] >= 0.5 else 'exploring'}: {text}"
     doubt = {name: share for name, share in (known.get("doubt") or {}).items() if share >= NAMED}
     if doubt:
         each = (f"{name} {100 * share:.0f} %" for name, share in doubt.items())
         text += f"; the doubt is in {', '.join(each)}"
+    return f"{text}{_risks(known)}{_proposers(known)}"
+
+
+def _risks(known: Mapping[str, Any]) -> str:
+    """How sure it is that the run succeeds and keeps the limits; nothing where that is next to certain."""
     odds = {"to succeed": known.get("success", 1.0)}
     odds |= {f"of {limit}": kept for limit, kept in known.get("limits", {}).items()}
     risks = [f"{100 * p:.0f} % sure {what}" for what, p in odds.items() if p < SURE]
-    text += f"; {', '.join(risks)}" if risks else ""
+    return f"; {', '.join(risks)}" if risks else ""
+
+
+def _proposers(known: Mapping[str, Any]) -> str:
+    """Which of several rivals proposed the run, and with whose second opinion."""
     by = known.get("proposed_by")
     if by is None or len(known.get("weights", {})) < 2:
-        return text
-    text += f"; proposed by {by}"
+        return ""
+    text = f"; proposed by {by}"
     for other, kept in known.get("second_opinion", {}).items():
         less = 100 * (1 - kept)
         text += f" with {other}" + (f", at {less:.0f} % less of its own gain" if kept < SURE else "")
