@@ -49,7 +49,7 @@ cluster's schedule was near the best known one (`-`: not within the trials made)
 varies; *as runs measure* is what runs of a schedule typically say, beside the best schedule by that."""
 
 NETWORKED = """\
-**Function networks, simulated functions** (`python -m benchmarks.compare --problems dropwave
+**Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
 alpine-network ackley-network --tuners structured function-network --trials 60 --times 1 --seeds {seeds}
 --results benchmarks/results/networks`). Nodes are measured, nothing scatters, and nothing is known but the
 graph. *function-network* is the method of Astudillo and Frazier (2021) on BoTorch, written for this

@@ -188,7 +188,8 @@ def brief(traces: Sequence[Trace]) -> str:
     rows = []
     for problem in dict.fromkeys(item.problem for item in traces):
         for name, runs in by_tuner([item for item in traces if item.problem == problem]).items():
-            counts, last = _cells(runs, 1)[2:5], _cells(runs, 1)[-2]
+            cells = _cells(runs, runs[0].budget, 0.0)
+            counts, last = cells[2:5], cells[-2]
             arrived = sum(np.isfinite(run.trials_to(DECISIVE)) for run in runs)
             rows.append([problem, name, *counts, f"{arrived} of {len(runs)}", last])
     return markdown_table(head, rows)
