@@ -124,12 +124,16 @@ def report(traces: Sequence[Trace], about: Mapping[str, str]) -> str:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    problems = options.problems or (FEW if options.quick else list(suite()))
-    tuners = options.tuners or (QUICK if options.quick else list(ENTRANTS))
-    seeds, trials = options.seeds or (2 if options.quick else 20), options.trials or 20
-    limit = options.limit or (10.0 if options.quick else 300.0)
-    minutes = options.minutes or (8.0 if options.quick else float("inf"))
-    return Plan(problems, tuners, seeds, trials, options.times, limit, minutes)
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    return Plan(
+        problems=given.get("problems", FEW if options.quick else list(suite())),
+        tuners=given.get("tuners", QUICK if options.quick else list(ENTRANTS)),
+        seeds=given.get("seeds", 2 if options.quick else 20),
+        trials=given.get("trials", 20),
+        times=options.times,
+        limit=given.get("limit", 10.0 if options.quick else 300.0),
+        minutes=given.get("minutes", 8.0 if options.quick else float("inf")),
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -161,6 +165,8 @@ def main() -> None:
         said = f"gap {item.gap_at(len(item.gaps) or 1):.1%} after {len(item.gaps)} trials {item.stopped}"
         print(f"{item.problem} {item.tuner} seed {item.seed}: {said}, {sum(item.seconds):.0f} s", flush=True)
     rows = read(runs, COLUMNS)
+    if not rows:
+        return  # why there are none has been said
     traces = [trace_of(row) for row in rows]
     loads = sorted(float(row["load"]) for row in rows)
     about |= {"runs": str(len(rows)), "load while it ran": f"{loads[0]} to {loads[-1]}"}
