@@ -13,7 +13,7 @@ from benchmarks import faults, wrong_models
 from benchmarks.figures import Figure, markdown_table
 from benchmarks.rows import read as rows_of
 from benchmarks.runs import COLUMNS, trace_of
-from benchmarks.standings import brief
+from benchmarks.standings import brief, course, lead
 from benchmarks.wrong_systems import RIGHT, SECOND_HALF, WRONG
 from boatppl.words import listed
 from models.jvm_gc import acceptance
@@ -26,6 +26,7 @@ PROMISES = Path(__file__).parent / "results" / "promises.csv"
 BEGIN = "<!-- figures: written by python -m benchmarks.readme -->"
 END = "<!-- end of the figures -->"
 NETWORKS = Path(__file__).parent / "results" / "networks" / "compare.csv"
+BESIDE = Path(__file__).parent / "results" / "scheduling" / "compare.csv"
 NUMBERS = ("bound", "found")
 KINDS = [RIGHT, *WRONG]
 
@@ -47,6 +48,13 @@ SIMULATED = """\
 iteration of the schedule that measured best so far, medians over clusters; then after how many trials each
 cluster's schedule was near the best known one (`-`: not within the trials made). *Without noise* nothing
 varies; *as runs measure* is what runs of a schedule typically say, beside the best schedule by that."""
+
+TOGETHER = """\
+**Scheduling SGD beside generic tuners, a simulation** (`python -m benchmarks.compare --problems scheduling-10
+--trials {trials} --times 1 --seeds {seeds} --results benchmarks/results/scheduling`, and `--tuners` those of
+the table). Ten machines: ten shares of the batch, who works and who serves; with every seed another cluster.
+By how much an iteration with what each tuner recommends takes longer than with the best known schedule,
+without noise: medians. *generic* is ours without the model."""
 
 NETWORKED = """\
 **Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
@@ -79,7 +87,7 @@ PROMISED = """\
 
 def figures() -> str:
     """Return the section as Markdown: the live JVM, simulations where there are any, the promises."""
-    parts = [BEGIN, _jvm(), *_simulated(), _networks(), _wrong(), _faults(), _promises(), END]
+    parts = [BEGIN, _jvm(), *_simulated(), _together(), _networks(), _wrong(), _faults(), _promises(), END]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -111,12 +119,22 @@ def _simulated() -> list[str]:
     return parts
 
 
+def _together() -> str:
+    traces = [trace_of(row) for row in rows_of(BESIDE, COLUMNS)]
+    if not traces:
+        return ""
+    trials = min(item.budget for item in traces)
+    text = TOGETHER.format(seeds=len({item.seed for item in traces}), trials=trials)
+    parts = [_filled(text), course(traces, (1, 5, 10, 20, trials)), _filled(lead(traces, trials))]
+    return "\n\n".join(parts)
+
+
 def _networks() -> str:
     traces = [trace_of(row) for row in rows_of(NETWORKS, COLUMNS)]
     if not traces:
         return ""
     text = NETWORKED.format(seeds=len({item.seed for item in traces}))
-    return f"{fill(text, 118, break_long_words=False, break_on_hyphens=False)}\n\n{brief(traces)}"
+    return f"{_filled(text)}\n\n{brief(traces)}"
 
 
 def _wrong() -> str:
@@ -132,7 +150,7 @@ def _wrong() -> str:
         later=listed(SECOND_HALF).capitalize(),
     )
     found.sort(key=lambda a: KINDS.index(a.case.kind))
-    text = fill(text, 118, break_long_words=False, break_on_hyphens=False)
+    text = _filled(text)
     return f"{text}\n\n{wrong_models.summary(found, budget)}"
 
 
@@ -168,6 +186,11 @@ def replaced(text: str, section: str) -> str:
     if not begin or not end:
         raise ValueError(f"the text has no place for the figures; expected the lines {BEGIN} and {END}.")
     return before + section + after
+
+
+def _filled(text: str) -> str:
+    """Return a paragraph in lines as wide as the README's."""
+    return fill(text, 118, break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> None:

@@ -195,6 +195,33 @@ def brief(traces: Sequence[Trace]) -> str:
     return markdown_table(head, rows)
 
 
+def course(traces: Sequence[Trace], at: Sequence[int]) -> str:
+    """Return one row a tuner of one problem: the median gap after so many trials, and how many runs came to
+    5 %."""
+    rows = []
+    for name, runs in by_tuner(traces).items():
+        gaps = [_percent(middle(run.gap_at(n) for run in runs)) for n in at]
+        arrived = sum(np.isfinite(run.trials_to(DECISIVE)) for run in runs)
+        rows.append([name, *gaps, f"{arrived} of {len(runs)}"])
+    return markdown_table(["tuner", *(f"after {n}" for n in at), "came to 5%"], rows)
+
+
+def lead(traces: Sequence[Trace], n: int) -> str:
+    """Say how many times as much the best tuner without structure has after ``n`` trials as structured, on
+    one problem whose gaps are shares of its optimum, and how many times a perfect tuner would."""
+    groups = by_tuner(traces)
+    others = [name for name in groups if name != "structured"]
+    rival = min(others, key=lambda name: middle(run.gap_at(n) for run in groups[name]))
+    ours, theirs = ([1 + run.gap_at(n) for run in runs] for runs in paired(groups, ("structured", rival)))
+    ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
+    low, high = bootstrap([ratios], lambda drawn: float(np.median(drawn)))
+    over = f"median over {len(ratios)} seeds, 90 % bootstrap interval {low:.2f}-{high:.2f}"
+    return (
+        f"After {n} trials the best of the others, {rival}, has {middle(ratios):.2f} times what structured "
+        f"has ({over}), and {middle(theirs):.2f} times the best that is known: more was not to be had."
+    )
+
+
 def costs(traces: Sequence[Trace]) -> str:
     """Return what each tuner costs, the medians over all its runs: seconds to begin (of the study, or of the
     peer's process), of its slowest trial, of a trial as trials grow; and the most memory."""

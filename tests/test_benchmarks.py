@@ -27,7 +27,7 @@ from benchmarks.promises import run_task
 from benchmarks.race import Trace, trace
 from benchmarks.rows import append, read
 from benchmarks.runs import COLUMNS, changes, curve, row_of, trace_of
-from benchmarks.standings import best_of, by_tuner, overall, verdict
+from benchmarks.standings import best_of, by_tuner, course, lead, overall, verdict
 from benchmarks.suite import CASSANDRA_OPTIMUM, suite
 from benchmarks.tasks import compilations
 from benchmarks.tuners import ENTRANTS
@@ -442,6 +442,19 @@ def test_the_standings_claim_no_more_than_the_bootstrap_and_say_when_a_peer_wins
     assert ">30" in text
     equal = [replace(item, tuner="generic", budget=30) for item in rival]
     assert "1 of 1, kept" in overall(equal + rival, PROBLEMS)
+
+
+def test_the_lead_on_one_problem_is_over_the_best_of_the_others_seed_by_seed():
+    ours = [_item("structured", seed, (1.0, 0.0, gap)) for seed, gap in enumerate((0.0, 0.25, 0.04))]
+    best = [_item("optuna", seed, (1.0, 1.0, gap)) for seed, gap in enumerate((0.5, 0.5, 3.0))]
+    worse = [_item("random", seed, (1.0, 1.0, 2.0)) for seed in range(3)]
+    said = lead([*worse, *best, *ours], 3)
+    assert "optuna, has 1.50 times what structured has (median over 3 seeds" in said
+    assert "interval 1.20-3.85), and 1.50 times the best that is known" in said
+    assert "optuna, has 2.00 times" in lead([*best, *ours], 2)
+    text = course([*best, *ours], (1, 3))
+    assert re.search(r"\| structured +\| 100.0% +\| 4.0% +\| 3 of 3 ", text)
+    assert re.search(r"\| optuna +\| 100.0% +\| 50.0% +\| 0 of 3 ", text)
 
 
 def test_a_report_and_its_picture_hold_every_tuner(tmp_path):
