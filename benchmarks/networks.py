@@ -19,8 +19,8 @@ from boatppl.node import Node
 
 Rng = np.random.Generator | None
 
-# of a node's size, where runs are exact: the kernel is too smooth for some of the functions, and to
-# interpolate them to the last digit makes a model that is sure and wrong (Gramacy & Lee 2012)
+# of a node's size, where runs are exact: the kernel is too smooth for some of the functions, and interpolating
+# them to the last digit makes a model that is sure and wrong (Gramacy & Lee 2012)
 NUGGET = 1e-2
 
 
