@@ -19,10 +19,6 @@ from boatppl.node import Node
 
 Rng = np.random.Generator | None
 
-# of a node's size, where runs are exact: the kernel is too smooth for some of the functions, and interpolating
-# them to the last digit makes a model that is sure and wrong (Gramacy & Lee 2012)
-NUGGET = 1e-2
-
 
 def _x(configuration: Configuration, n: int) -> list[float]:
     return [float(configuration[f"x{i}"]) for i in range(n)]
@@ -83,7 +79,7 @@ def graph_model(
     kernel of the peers' Gaussian processes.
 
     ``levels`` are the sizes, to an order of magnitude, that the nodes' values have; where runs are ``exact``
-    it is known that next to nothing scatters them, as the peers are told.
+    it is known that nothing scatters them, as the peers are told.
     """
 
     def build(space: boat.Space) -> boat.DAGModel:
@@ -100,8 +96,7 @@ def _level(name: str, inputs: tuple[str, ...], size: float, exact: bool) -> Node
 
     mean.__name__ = name
     residual = boat.GP(inputs=list(inputs), kernel="expquad", amplitude=pm.HalfNormal.dist(2 * size))
-    noise = pm.HalfNormal.dist(NUGGET * size) if exact else None
-    return boat.node(residual=residual, noise=noise)(mean)
+    return boat.node(residual=residual, noise=pm.HalfNormal.dist(1e-4 * size) if exact else None)(mean)
 
 
 # -- Branin, in the original's two terms ---------------------------------------------------------------------

@@ -18,7 +18,7 @@ from boatppl.limits import Limits
 from boatppl.predict import predictive
 from boatppl.propagate import Posterior, needed, prior
 from boatppl.retry import to_retry
-from boatppl.rivals import Rivals
+from boatppl.rivals import GENERIC, Rivals
 from boatppl.stage import stage
 from boatppl.suggest import Runs
 from boatppl.trial import State, Trial, Trials
@@ -109,8 +109,8 @@ class Policy:
     def _may_speak(self, trials: Trials, known: Evidence) -> bool:
         """Whether an initial trial is the developer's model's to choose: the one after the default. Knowledge
         may know a good region before any run; if it is wrong, one trial is lost and not the design."""
-        knows = self.model.informed and bool(known.objective)
-        return knows and len(searched(trials)) + len(trials.running) == 1
+        developed = self.rivals.first != GENERIC
+        return developed and bool(known.objective) and len(searched(trials)) + len(trials.running) == 1
 
     def _foretold(
         self, configuration: Mapping[str, Any], context: Mapping[str, Any]

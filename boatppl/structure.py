@@ -54,11 +54,6 @@ class Structure:
         self.order = self._topological_order()
         self.block_numbers = self._find_blocks()
 
-    @property
-    def informed(self) -> bool:
-        """Whether some formula takes anything; else every node is a constant and what its residual learns."""
-        return any(part.arguments for part in self.parts.values())
-
     def _sources(self) -> dict[str, Source]:
         """Return where each wire comes from; every name has one meaning."""
         found: dict[str, Source] = {}

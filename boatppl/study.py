@@ -59,7 +59,7 @@ class Study:
         The same seed, trials and pending set give the same next configuration.
     n_initial
         How many trials come before the rival models take over: the default, what the developer's model
-        proposes after it (where it has a formula), then a quasi-random design.
+        proposes after it, then a quasi-random design.
     acquisition
         How the posterior chooses: ``"expected improvement"``, ``"thompson"`` or ``"posterior mean"``.
     hedge
@@ -136,7 +136,7 @@ class Study:
         self.random_seed = seed = _seed(self.storage, name, random_seed)
         if n_initial is not None:
             check_count("n_initial", n_initial, least=0)
-        n_initial = default_n_initial(self.model) if n_initial is None else n_initial
+        n_initial = default_n_initial(self.model, self.generic) if n_initial is None else n_initial
         self.rivals = Rivals(models, self.goal, seed)
         given: dict[str, Any] = {"limits": limits, "feasibility": feasibility}
         self.policy = Policy(self.rivals, n_initial=n_initial, acquisition=acquisition, seed=seed, **given)
@@ -473,13 +473,9 @@ class Study:
         )
 
 
-def default_n_initial(model: DAGModel) -> int:
-    """Return how many trials are run before the first modelled one, the default included.
-
-    Where no formula says anything the residuals learn all of it, and before they have seen the inside of the
-    space they are least sure of its corners: the design is that of a generic model.
-    """
-    return 3 if model.informed else max(4, min(model.space.dimension + 2, 12))
+def default_n_initial(model: DAGModel, generic: bool) -> int:
+    """Return how many trials are run before the first modelled one, the default included."""
+    return max(4, min(model.space.dimension + 2, 12)) if generic else 3
 
 
 def _seed(storage: Storage, name: str, random_seed: int | None) -> int:

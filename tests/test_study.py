@@ -99,18 +99,6 @@ def test_of_the_initial_trials_the_developers_model_proposes_the_second(model):
     assert [trial.origin for trial in generic.trials] == ["default", "design", "design", "design"]
 
 
-def test_a_graph_without_formulas_begins_with_the_design_of_a_generic_model(space):
-    @boat.node(residual=boat.GP(inputs=["x"]))
-    def rate():
-        return pm.Normal("level", 0, 10)
-
-    blank = boat.DAGModel(space, [rate, boat.generic("cost", ["rate", "y"])])
-    study, generic = (boat.Study(known, minimize="cost", random_seed=1) for known in (blank, space))
-    assert study.n_initial == generic.n_initial == 4
-    origins = [trial.origin for trial in play(study, 3).trials]
-    assert origins == ["default", "design", "design"]
-
-
 def test_maximising_the_negative_finds_what_minimising_finds(space):
     def run(c):
         return (np.log(c["x"]) - 1) ** 2 + (c["y"] - 4) ** 2 / 10
