@@ -27,6 +27,7 @@ BEGIN = "<!-- figures: written by python -m benchmarks.readme -->"
 END = "<!-- end of the figures -->"
 NETWORKS = Path(__file__).parent / "results" / "networks" / "compare.csv"
 BESIDE = Path(__file__).parent / "results" / "scheduling" / "compare.csv"
+MANY = Path(__file__).parent / "results" / "many" / "compare.csv"
 NUMBERS = ("bound", "found")
 KINDS = [RIGHT, *WRONG]
 
@@ -64,6 +65,12 @@ graph. *function-network* is the method of Astudillo and Frazier (2021) on BoTor
 comparison. Trials until what is recommended is within a share of the optimum (of the typical value where that
 is 0), medians [quartiles]; `>`: not within the trials made."""
 
+HUNDRED = """\
+**A hundred parameters and no model, a simulation** (`python -m benchmarks.compare --problems branin-of-100
+--tuners generic botorch --trials {trials} --times 1 --seeds {seeds} --results benchmarks/results/many`).
+Branin-Hoo in two of 100 parameters. By how much the noise-free value of what each tuner recommends is above
+the optimum: medians."""
+
 HEDGED = """\
 **When the model is wrong, simulations** (`python -m benchmarks.wrong_models`; the halves apart stand in
 [benchmarks/results/wrong_models.md](benchmarks/results/wrong_models.md)).
@@ -87,7 +94,18 @@ PROMISED = """\
 
 def figures() -> str:
     """Return the section as Markdown: the live JVM, simulations where there are any, the promises."""
-    parts = [BEGIN, _jvm(), *_simulated(), _together(), _networks(), _wrong(), _faults(), _promises(), END]
+    parts = [
+        BEGIN,
+        _jvm(),
+        *_simulated(),
+        _together(),
+        _networks(),
+        _hundred(),
+        _wrong(),
+        _faults(),
+        _promises(),
+        END,
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -135,6 +153,15 @@ def _networks() -> str:
         return ""
     text = NETWORKED.format(seeds=len({item.seed for item in traces}))
     return f"{_filled(text)}\n\n{brief(traces)}"
+
+
+def _hundred() -> str:
+    traces = [trace_of(row) for row in rows_of(MANY, COLUMNS)]
+    if not traces:
+        return ""
+    trials = min(item.budget for item in traces)
+    text = HUNDRED.format(seeds=len({item.seed for item in traces}), trials=trials)
+    return f"{_filled(text)}\n\n{course(traces, (1, 10, 20, 30, trials))}"
 
 
 def _wrong() -> str:
