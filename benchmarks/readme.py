@@ -4,13 +4,14 @@ No figure of the README is typed by hand: a test compares what stands there with
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from benchmarks import faults, wrong_models
 from benchmarks.figures import Figure, markdown_table
+from benchmarks.race import Trace
 from benchmarks.rows import read as rows_of
 from benchmarks.runs import COLUMNS, trace_of
 from benchmarks.standings import brief, course, lead
@@ -22,12 +23,10 @@ from models.sgd_scheduling.best_known import read
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PROMISES = Path(__file__).parent / "results" / "promises.csv"
+RESULTS = Path(__file__).parent / "results"
+PROMISES = RESULTS / "promises.csv"
 BEGIN = "<!-- figures: written by python -m benchmarks.readme -->"
 END = "<!-- end of the figures -->"
-NETWORKS = Path(__file__).parent / "results" / "networks" / "compare.csv"
-BESIDE = Path(__file__).parent / "results" / "scheduling" / "compare.csv"
-MANY = Path(__file__).parent / "results" / "many" / "compare.csv"
 NUMBERS = ("bound", "found")
 KINDS = [RIGHT, *WRONG]
 
@@ -59,7 +58,7 @@ without noise: medians. *generic* is ours without the model."""
 
 NETWORKED = """\
 **Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
-alpine-network ackley-network --tuners structured function-network --trials 60 --times 1 --seeds {seeds}
+alpine-network ackley-network --tuners structured function-network --trials {trials} --times 1 --seeds {seeds}
 --results benchmarks/results/networks`). Nodes are measured, nothing scatters, and nothing is known but the
 graph. *function-network* is the method of Astudillo and Frazier (2021) on BoTorch, written for this
 comparison. Trials until what is recommended is within a share of the optimum (of the typical value where that
@@ -98,9 +97,9 @@ def figures() -> str:
         BEGIN,
         _jvm(),
         *_simulated(),
-        _together(),
-        _networks(),
-        _hundred(),
+        _compared("scheduling", TOGETHER, _courses),
+        _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
+        _compared("many", HUNDRED, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
         _wrong(),
         _faults(),
         _promises(),
@@ -137,31 +136,18 @@ def _simulated() -> list[str]:
     return parts
 
 
-def _together() -> str:
-    traces = [trace_of(row) for row in rows_of(BESIDE, COLUMNS)]
+def _compared(folder: str, text: str, shown: Callable[[Sequence[Trace], int], str]) -> str:
+    """Return what one comparison of tuners was, and what is shown of its runs and our trials in each."""
+    traces = [trace_of(row) for row in rows_of(RESULTS / folder / "compare.csv", COLUMNS)]
     if not traces:
         return ""
     trials = min(item.budget for item in traces)
-    text = TOGETHER.format(seeds=len({item.seed for item in traces}), trials=trials)
-    parts = [_filled(text), course(traces, (1, 5, 10, 20, trials)), _filled(lead(traces, trials))]
-    return "\n\n".join(parts)
+    about = text.format(seeds=len({item.seed for item in traces}), trials=trials)
+    return f"{_filled(about)}\n\n{shown(traces, trials)}"
 
 
-def _networks() -> str:
-    traces = [trace_of(row) for row in rows_of(NETWORKS, COLUMNS)]
-    if not traces:
-        return ""
-    text = NETWORKED.format(seeds=len({item.seed for item in traces}))
-    return f"{_filled(text)}\n\n{brief(traces)}"
-
-
-def _hundred() -> str:
-    traces = [trace_of(row) for row in rows_of(MANY, COLUMNS)]
-    if not traces:
-        return ""
-    trials = min(item.budget for item in traces)
-    text = HUNDRED.format(seeds=len({item.seed for item in traces}), trials=trials)
-    return f"{_filled(text)}\n\n{course(traces, (1, 10, 20, 30, trials))}"
+def _courses(traces: Sequence[Trace], trials: int) -> str:
+    return f"{course(traces, (1, 5, 10, 20, trials))}\n\n{_filled(lead(traces, trials))}"
 
 
 def _wrong() -> str:
@@ -177,8 +163,7 @@ def _wrong() -> str:
         later=listed(SECOND_HALF).capitalize(),
     )
     found.sort(key=lambda a: KINDS.index(a.case.kind))
-    text = _filled(text)
-    return f"{text}\n\n{wrong_models.summary(found, budget)}"
+    return f"{_filled(text)}\n\n{wrong_models.summary(found, budget)}"
 
 
 def _faults() -> str:

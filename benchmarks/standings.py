@@ -182,6 +182,11 @@ def _no_worse(ours: Sequence[Trace], theirs: Sequence[Trace]) -> bool:
     return mine <= other
 
 
+def _arrived(runs: Sequence[Trace]) -> str:
+    """How many of the runs came to 5 %."""
+    return f"{sum(np.isfinite(run.trials_to(DECISIVE)) for run in runs)} of {len(runs)}"
+
+
 def brief(traces: Sequence[Trace]) -> str:
     """Return one row a problem and tuner: trials to within each share, and how many runs came to 5 %."""
     head = ["problem", "tuner", *(f"trials to {share:.0%}" for share in SHARES), "came to 5%", "last"]
@@ -190,8 +195,7 @@ def brief(traces: Sequence[Trace]) -> str:
         for name, runs in by_tuner([item for item in traces if item.problem == problem]).items():
             cells = _cells(runs, runs[0].budget, 0.0)
             counts, last = cells[2:5], cells[-2]
-            arrived = sum(np.isfinite(run.trials_to(DECISIVE)) for run in runs)
-            rows.append([problem, name, *counts, f"{arrived} of {len(runs)}", last])
+            rows.append([problem, name, *counts, _arrived(runs), last])
     return markdown_table(head, rows)
 
 
@@ -201,8 +205,7 @@ def course(traces: Sequence[Trace], at: Sequence[int]) -> str:
     rows = []
     for name, runs in by_tuner(traces).items():
         gaps = [_percent(middle(run.gap_at(n) for run in runs)) for n in at]
-        arrived = sum(np.isfinite(run.trials_to(DECISIVE)) for run in runs)
-        rows.append([name, *gaps, f"{arrived} of {len(runs)}"])
+        rows.append([name, *gaps, _arrived(runs)])
     return markdown_table(["tuner", *(f"after {n}" for n in at), "came to 5%"], rows)
 
 
