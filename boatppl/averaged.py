@@ -10,6 +10,7 @@ import numpy as np
 from boatppl.acquisition import average, shares
 from boatppl.propagate import Luck, Posterior, Propagation
 
+AT_ONCE = 2**18  # numbers in an array: 2 MB still lie near the processor, and a search of any size fits
 BELOW = 1e9  # more than log averages differ by where any is worth having, and it leaves them their digits
 
 
@@ -49,7 +50,10 @@ class Averaged(ABC):
 
     def __call__(self, unit: np.ndarray) -> np.ndarray:
         """Return the log average ``(configuration,)``."""
-        return average(self.each(*self.forward(unit).objective()))
+        widest = max(self.posterior.model.sizes.values(), default=1)
+        rows = max(1, AT_ONCE // (self.posterior.draws * widest))
+        parts = np.split(unit, range(rows, len(unit), rows))
+        return np.concatenate([average(self.each(*self.forward(part).objective())) for part in parts])
 
     def with_gradient(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the log average and its slope ``(configuration, coordinate)``."""

@@ -70,11 +70,15 @@ def scatter(
     moved = (shape[0], *(shape[1 + axis] for axis in order))
     cells = moved[: 1 + len(indexed)]
     cell = np.ravel_multi_index((rows.configuration, *(rows.elements[dim] for dim in indexed)), cells)
-    total = np.zeros((len(slope), int(np.prod(cells)), *moved[1 + len(indexed) :]))
-    if len(cell):
+    count = int(np.prod(cells))
+    if len(cell) == count and (cell[1:] > cell[:-1]).all():  # a row for every cell, in order
+        total = slope
+    else:
+        total = np.zeros((len(slope), count, *moved[1 + len(indexed) :]))
         by_cell = np.argsort(cell, kind="stable")
         found, starts = np.unique(cell[by_cell], return_index=True)
-        total[:, found] = np.add.reduceat(slope[:, by_cell], starts, axis=1)
+        if len(found):
+            total[:, found] = np.add.reduceat(slope[:, by_cell], starts, axis=1)
     back = np.argsort(order)
     return np.transpose(total.reshape(len(slope), *moved), [0, 1, *(2 + axis for axis in back)])
 

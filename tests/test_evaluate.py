@@ -2,12 +2,14 @@
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import boatppl as boat
+from boatppl.compile.batch import BY_NUMPY
 from boatppl.priors import RESOLUTION
 from boatppl.rows import Rows, arrive, assemble, every_row, scatter
 from boatppl.wiring import Key, Source
@@ -244,6 +246,13 @@ def test_pullback_is_the_derivative(function):
         up, down = ({**wires, key: value + sign * step * direction} for sign in (1, -1))
         numeric = (total(up) - total(down)) / (2 * step)
         np.testing.assert_allclose(np.sum(slopes[key] * direction), numeric, rtol=1e-6, atol=1e-7)
+
+
+def test_slopes_are_left_to_numpy_and_not_run_number_by_number():
+    x = pt.tensor3("x")
+    slope = pytensor.grad(pt.log(x.sum(axis=2)).sum(), x)
+    function = pytensor.function([x], slope, mode=BY_NUMPY)
+    assert not [node for node in function.maker.fgraph.apply_nodes if node.op == pt.second]
 
 
 def test_pullback_of_a_derived_vector():

@@ -176,6 +176,18 @@ def test_gradient_of_log_expected_improvement_equals_differences(posterior, goal
     assert_close(gradient, differences(improvement, UNIT), 1e-3)
 
 
+def test_many_configurations_are_scored_part_by_part_and_no_differently(posterior, monkeypatch):
+    improvement = Improvement(posterior, Goal("total"), RUN, np.zeros((0, RUN.shape[1])), 3, CONTEXT)
+    values, parts = improvement(UNIT), []
+    forward = improvement.forward
+    monkeypatch.setattr(improvement, "forward", lambda unit: (parts.append(len(unit)), forward(unit))[1])
+    widest = max(posterior.model.sizes.values())
+    monkeypatch.setattr("boatppl.averaged.AT_ONCE", 2 * improvement.posterior.draws * widest)
+    np.testing.assert_allclose(improvement(UNIT), values, rtol=1e-12)
+    assert sum(parts) == len(UNIT) > max(parts) == 2
+    assert improvement(UNIT[:0]).shape == (0,)
+
+
 def test_every_draw_has_an_incumbent_of_its_own_pending_runs_among_them(posterior):
     """It is the least noise-free value that the draw itself believes in, not one number for all draws."""
     improvement = Improvement(posterior, Goal("total"), RUN[:5], RUN[5:], 3, CONTEXT)

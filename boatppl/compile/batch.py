@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.compile.mode import FAST_COMPILE
 from pytensor.graph.replace import vectorize_graph
 from pytensor.tensor.variable import TensorVariable
 
 from boatppl.wiring import Key, Wiring
+
+# slopes are full of `second`, which has no NumPy function: left in, Python would run it number by number
+BY_NUMPY = FAST_COMPILE.including("local_second_to_alloc")
 
 
 def symbol(name: str | None, shape: tuple[int | None, ...]) -> TensorVariable:
@@ -26,7 +30,7 @@ def interpreted(
     Threads take turns: PyTensor keeps what lies between inputs and outputs in places that they would share.
     """
     function = pytensor.function(
-        list(inputs), list(outputs), mode="FAST_COMPILE", on_unused_input="ignore", trust_input=True
+        list(inputs), list(outputs), mode=BY_NUMPY, on_unused_input="ignore", trust_input=True
     )
     turn = threading.Lock()
 

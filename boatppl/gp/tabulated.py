@@ -8,6 +8,7 @@ functions of one number: they are computed at knots, once, and interpolated betw
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy.interpolate import CubicSpline
 
 from boatppl.gp.conditional import Conditional
@@ -49,11 +50,11 @@ class Tabulated:
 
         :param Zs: shape ``(draw, point, 1)``, or ``(point, 1)`` for the same points in every draw.
         """
-        place = self._place(Zs)
-        mean, variance = place.value(self.mean), np.maximum(place.value(self.variance), 0.0)
-        out = place.outside
+        z = _by_draw(Zs)
+        mean, variance = _read(self.mean, z, False), np.maximum(_read(self.variance, z, False), 0.0)
+        out = _outside(z)
         if out.any():
-            mean[:, out], variance[:, out] = self.exact.predict(place.Zs[:, out])
+            mean[:, out], variance[:, out] = self.exact.predict(z[:, out, None])
         return mean, variance
 
     def pullback(self, Zs: np.ndarray, d_mean: np.ndarray, d_variance: np.ndarray) -> np.ndarray:
@@ -61,54 +62,44 @@ class Tabulated:
 
         The arguments are those of :meth:`~boatppl.gp.conditional.Conditional.pullback`.
         """
-        place = self._place(Zs)
-        slope = d_mean * place.slope(self.mean) + d_variance * place.slope(self.variance)
-        out = place.outside
+        z = _by_draw(Zs)
+        slope = d_mean * _read(self.mean, z, True) + d_variance * _read(self.variance, z, True)
+        out = _outside(z)
         if out.any():
-            slope[:, out] = self.exact.pullback(place.Zs[:, out], d_mean[:, out], d_variance[:, out])[..., 0]
+            slope[:, out] = self.exact.pullback(z[:, out, None], d_mean[:, out], d_variance[:, out])[..., 0]
         return slope[..., None]
 
-    def _place(self, Zs: np.ndarray) -> "_Place":
-        return _Place.of(Zs[None] if Zs.ndim == 2 else Zs, self.mean.shape[-1])
+
+def _by_draw(Zs: np.ndarray) -> np.ndarray:
+    """Points of one column as ``(draw or 1, point)``."""
+    return np.ascontiguousarray(Zs[None, :, 0] if Zs.ndim == 2 else Zs[..., 0])
 
 
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """Where points are among the knots: the knot below ``(draw or 1, point)``, and how far above it, of 1."""
+def _outside(z: np.ndarray) -> np.ndarray:
+    """Which points lie outside the knots in some draw, ``(point,)``."""
+    return ((z < LOW) | (z > HIGH)).any(axis=0)
 
-    Zs: np.ndarray
-    below: np.ndarray
-    part: np.ndarray
-    step: float
-    outside: np.ndarray  # (point,): in some draw
 
-    @classmethod
-    def of(cls, Zs: np.ndarray, knots: int) -> "_Place":
-        step = (HIGH - LOW) / (knots - 1)
-        at = (Zs[..., 0] - LOW) / step
-        below = np.clip(at, 0, knots - 2).astype(np.int64)
-        return cls(Zs, below, at - below, step, ((at < 0) | (at > knots - 1)).any(axis=0))
-
-    def _corners(self, table: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Values below and above, and slopes per step, each ``(draw, point)``."""
-        draws = table.shape[1]
-        flat = np.arange(draws)[:, None] * table.shape[2] + self.below
-        values, slopes = table[0].ravel(), table[1].ravel()
-        return values[flat], values[flat + 1], self.step * slopes[flat], self.step * slopes[flat + 1]
-
-    def value(self, table: np.ndarray) -> np.ndarray:
-        """The interpolated function at each point, ``(draw, point)``."""
-        low, high, left, right = self._corners(table)
-        u, rise = self.part, high - low
-        return low + u * (left + u * (3 * rise - 2 * left - right + u * (left + right - 2 * rise)))
-
-    def slope(self, table: np.ndarray) -> np.ndarray:
-        """Its derivative, ``(draw, point)``."""
-        low, high, left, right = self._corners(table)
-        u, rise = self.part, high - low
-        return (
-            left + u * (2 * (3 * rise - 2 * left - right) + 3 * u * (left + right - 2 * rise))
-        ) / self.step
+@njit(cache=True, nogil=True, error_model="numpy")
+def _read(table: np.ndarray, z: np.ndarray, slope: bool) -> np.ndarray:
+    """The interpolated function, or its slope, ``(draw, point)`` at points ``z (draw or 1, point)``."""
+    draws, knots = table.shape[1], table.shape[2]
+    step = (HIGH - LOW) / (knots - 1)
+    result = np.empty((draws, z.shape[1]))
+    for s in range(draws):
+        values, slopes = table[0, s], table[1, s]
+        own = z[s] if len(z) > 1 else z[0]
+        for t in range(len(own)):
+            at = (own[t] - LOW) / step
+            j = min(max(int(at), 0), knots - 2)
+            u, rise = at - j, values[j + 1] - values[j]
+            left, right = step * slopes[j], step * slopes[j + 1]
+            square, cube = 3 * rise - 2 * left - right, left + right - 2 * rise
+            if slope:
+                result[s, t] = (left + u * (2 * square + 3 * u * cube)) / step
+            else:
+                result[s, t] = values[j] + u * (left + u * (square + u * cube))
+    return result
 
 
 def _with_slopes(knots: np.ndarray, values: np.ndarray) -> np.ndarray:
