@@ -81,6 +81,16 @@ def test_leaps_leave_a_basin():
     assert np.mean(np.array(leaping) > 0.99) > 0.4
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_newcomers_by_leaps_do_not_keep_a_search_going_whose_best_row_is_polished(seed):
+    space = BRANIN_SPACE.constrain(lambda x, y: x + y <= 5.0)  # all three minima lie beyond the edge
+    score, start = Counted(minus_branin, space), space.encode([{"x": 1.0, "y": 1.0}])
+    found = maximise(score, space, seed=seed, starts=start, gradient=branin_gradient, leaping=True)
+    edge = np.linspace(-5.0, 5.0, 100_001)
+    assert found.score == pytest.approx(-branin(edge, 5.0 - edge).min(), abs=1e-4)
+    assert score.calls < 80  # 121 where it goes on to the last round
+
+
 def test_a_leap_draws_one_or_two_numbers_anew_and_leaves_vectors_alone():
     space = Space(
         shares=Simplex(3, dim="machine"),

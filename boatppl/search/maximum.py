@@ -117,9 +117,9 @@ def maximise(
                 chaining = bool((linked.values > front.values + tolerance).any())
                 front = linked
         front = moved(trail, rng, front, gradient=gradient is not None)
-        gained = trail.best_score > before + tolerance
-        idle = 0 if gained or (polishing and front.widths.max() > NARROWEST) else idle + 1
         front = front.best(max(2, (len(front.rows) + 1) // 2))
+        gained = trail.best_score > before + tolerance
+        idle = 0 if gained or (polishing and front.widths[0] > NARROWEST) else idle + 1
         front = joined(trail, cheap, rng, front) if leaping else front
     return Found(trail.best, trail.best_score, trail.evaluated)
 
