@@ -187,6 +187,7 @@ class TooLate(SamplerFailed):
     """It was not ready in time."""
 
 
+@threadpool_limits.wrap(limits=1)  # of small matrices, threads of BLAS take longer, and fight the chains
 def sample(
     density: BlockDensity,
     tables: Mapping[str, Table],
@@ -263,8 +264,7 @@ def climb(logp: LogDensity, start: np.ndarray, steps: int = 60) -> np.ndarray:
 
     # Bounds, since a density without a mode must not be climbed for ever.
     box = [(min(-12.0, x), max(12.0, x)) for x in start]
-    with threadpool_limits(1):
-        found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=box, options={"maxiter": steps})
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=box, options={"maxiter": steps})
     return found.x if found.fun < 1e10 else start
 
 
@@ -330,8 +330,7 @@ def _nuts(
         make_initial_point_fn=first,
     )
     rows = sum(len(table) for table in tables.values())
-    with threadpool_limits(1):  # BLAS threads would fight the chains
-        chains, stats = _run(model, seed, length, cores if rows >= PARALLEL_ROWS else 1, end)
+    chains, stats = _run(model, seed, length, cores if rows >= PARALLEL_ROWS else 1, end)
     if chains.shape != (length.chains, length.draws, size) or not np.isfinite(chains).all():
         raise SamplerFailed(f"it returned draws of shape {chains.shape}, not all of them finite")
     unknowns, divergences = chains[..., : density.layout.size], int(stats["diverging"].sum())

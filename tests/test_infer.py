@@ -13,6 +13,7 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import boatppl as boat
 from boatppl import infer
@@ -250,6 +251,23 @@ class Broken:
 
 def good(position):
     return -0.5 * float(position @ position), -position
+
+
+def test_no_call_of_the_density_has_threads_of_blas():
+    """Beside other work they made a suggestion take five times as long."""
+    found = set()
+
+    def blas():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    def logp(position):
+        found.update(blas())
+        return good(position)
+
+    with threadpool_limits(2):
+        sample(Broken(logp), TABLES, 0, Chains(draws=5, tune=5, chains=1))
+        assert blas() == {2}
+    assert found == {1}
 
 
 def test_a_region_without_density_is_survived():
