@@ -17,7 +17,7 @@ from boatppl.transform import Transform
 from models.sgd_scheduling import simulator, transfer
 from models.sgd_scheduling.best_known import TABLE, best_known, read, typical, typically_best
 from models.sgd_scheduling.cluster import BYTES_PER_GBIT, make_cluster
-from models.sgd_scheduling.compare import best_so_far, trials_of
+from models.sgd_scheduling.compare import best_so_far, summary, trials_of
 from models.sgd_scheduling.measurements import observed
 from models.sgd_scheduling.model import scheduling_model
 from models.sgd_scheduling.peers import k_fastest
@@ -214,6 +214,15 @@ def test_k_fastest_goes_by_measured_speed_and_equalises_it():
 def test_best_so_far_is_the_exact_value_of_what_measured_best():
     rows = [{"trial": i, "measured": m, "exact": e} for i, (m, e) in enumerate([(5, 6), (4, 7), (4.5, 1)])]
     assert best_so_far(rows) == [6, 7, 7]
+
+
+def test_the_best_known_schedule_is_the_best_whoever_found_it():
+    run = {"machines": "10", "seed": "0", "tuner": "random", "ask_s": "0"}
+    found = [{"trial": "0", "measured": "9", "exact": "9", "typical": "9"}]
+    found.append({"trial": "1", "measured": "1", "exact": "1", "typical": "1"})  # of 2.4 s that are on file
+    without_noise = summary([run | row for row in found], 10)[2]
+    assert "+0%" in without_noise
+    assert without_noise.endswith(" 2")
 
 
 # -- the model ----------------------------------------------------------------------------

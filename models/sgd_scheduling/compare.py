@@ -5,7 +5,7 @@
 Each (tuner, seed) adds its trials to ``compare_simulated.csv`` when it is done; runs that were interrupted
 or ran out of ``--seconds`` go on from their study's file. The summary gives, over seeds, the s an iteration
 of the schedule that measured best so far: what one without noise takes, and on few machines what runs of it
-typically measure, each beside the schedule that is best known by the same measure.
+typically measure, each beside the schedule that is best known by the same measure, whoever found it.
 """
 
 import argparse
@@ -131,8 +131,11 @@ def summary(rows: Sequence[dict[str, str]], n: int) -> list[str]:
         runs.setdefault(row["tuner"], {}).setdefault(row["seed"], []).append(row)
     lines = []
     for measure, (column, said) in MEASURES.items():
-        known = {row["seed"]: float(row[column]) for row in best if row[column]}
         told = {tuner: seeds for tuner, seeds in runs.items() if _has(measure, seeds)}
+        known = {row["seed"]: float(row[column]) for row in best if row[column]}
+        for seed, trials in (pair for seeds in told.values() for pair in seeds.items()):
+            if seed in known:  # what a tuner found may be better still
+                known[seed] = min(known[seed], *(float(trial[measure]) for trial in trials))
         if not known or not told:
             continue
         head = f"over best known   s a suggestion   trials to {within:.0%}"
