@@ -56,6 +56,10 @@ the table). Ten machines: ten shares of the batch, who works and who serves; wit
 By how much an iteration with what each tuner recommends takes longer than with the best known schedule,
 without noise: medians. *generic* is ours without the model."""
 
+HUNDREDS = """\
+**Scheduling SGD on a hundred machines, a simulation** (the same with `--problems scheduling-100
+--trials {trials} --results benchmarks/results/scheduling-100`): 299 coordinates; {seeds} clusters."""
+
 NETWORKED = """\
 **Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
 alpine-network ackley-network --tuners structured function-network --trials {trials} --times 1 --seeds {seeds}
@@ -98,6 +102,7 @@ def figures() -> str:
         _jvm(),
         *_simulated(),
         _compared("scheduling", TOGETHER, _courses),
+        _compared("scheduling-100", HUNDREDS, _courses),
         _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
         _compared("many", HUNDRED, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
         _wrong(),
@@ -147,7 +152,8 @@ def _compared(folder: str, text: str, shown: Callable[[Sequence[Trace], int], st
 
 
 def _courses(traces: Sequence[Trace], trials: int) -> str:
-    return f"{course(traces, (1, 5, 10, 20, trials))}\n\n{_filled(lead(traces, trials))}"
+    at = [*(n for n in (1, 5, 10, 20) if n < trials), trials]
+    return f"{course(traces, at)}\n\n{_filled(lead(traces, trials))}"
 
 
 def _wrong() -> str:

@@ -452,6 +452,9 @@ def test_the_lead_on_one_problem_is_over_the_best_of_the_others_seed_by_seed():
     assert "optuna, has 1.50 times what structured has (median over 3 seeds" in said
     assert "interval 1.20-3.85), and 1.50 times the best that is known" in said
     assert "optuna, has 2.00 times" in lead([*best, *ours], 2)
+    assert "known: more was not to be had." in said
+    beaten = [_item("structured", seed, (1.0, 0.0, -0.1)) for seed in range(3)]
+    assert lead([*best, *beaten], 3).endswith("1.50 times the best that was known before these runs.")
     text = course([*best, *ours], (1, 3))
     assert re.search(r"\| structured +\| 100.0% +\| 4.0% +\| 3 of 3 ", text)
     assert re.search(r"\| optuna +\| 100.0% +\| 50.0% +\| 0 of 3 ", text)
