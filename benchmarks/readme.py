@@ -56,7 +56,7 @@ the table). Ten machines: ten shares of the batch, who works and who serves; wit
 By how much an iteration with what each tuner recommends takes longer than with the best known schedule,
 without noise: medians. *generic* is ours without the model."""
 
-HUNDREDS = """\
+HUNDRED_MACHINES = """\
 **Scheduling SGD on a hundred machines, a simulation** (the same with `--problems scheduling-100
 --trials {trials} --results benchmarks/results/scheduling-100`): 299 coordinates; {seeds} clusters."""
 
@@ -68,7 +68,7 @@ graph. *function-network* is the method of Astudillo and Frazier (2021) on BoTor
 comparison. Trials until what is recommended is within a share of the optimum (of the typical value where that
 is 0), medians [quartiles]; `>`: not within the trials made."""
 
-HUNDRED = """\
+HUNDRED_PARAMETERS = """\
 **A hundred parameters and no model, a simulation** (`python -m benchmarks.compare --problems branin-of-100
 --tuners generic botorch --trials {trials} --times 1 --seeds {seeds} --results benchmarks/results/many`).
 Branin-Hoo in two of 100 parameters. By how much the noise-free value of what each tuner recommends is above
@@ -102,9 +102,9 @@ def figures() -> str:
         _jvm(),
         *_simulated(),
         _compared("scheduling", TOGETHER, _courses),
-        _compared("scheduling-100", HUNDREDS, _courses),
+        _compared("scheduling-100", HUNDRED_MACHINES, _courses),
         _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
-        _compared("many", HUNDRED, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
+        _compared("many", HUNDRED_PARAMETERS, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
         _wrong(),
         _faults(),
         _promises(),

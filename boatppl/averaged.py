@@ -50,9 +50,8 @@ class Averaged(ABC):
 
     def __call__(self, unit: np.ndarray) -> np.ndarray:
         """Return the log average ``(configuration,)``."""
-        widest = max(self.posterior.model.sizes.values(), default=1)
-        rows = max(1, AT_ONCE // (self.posterior.draws * widest))
-        parts = np.split(unit, range(rows, len(unit), rows))
+        count = max(1, AT_ONCE // (self.posterior.draws * self.posterior.widest))
+        parts = np.split(unit, range(count, len(unit), count))
         return np.concatenate([average(self.each(*self.forward(part).objective())) for part in parts])
 
     def with_gradient(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from boatppl.compile.density import INDUCING_POINTS, BlockDensity, density_of
+from boatppl.gp import tabulated
 from boatppl.gp.conditional import rehearse
 from boatppl.gp.entry import likelihood_address
 from boatppl.graph import DAG
@@ -64,6 +65,7 @@ class Inference:
                     rehearse(slopes=bool(self.model.space.continuous.any()), many_rows=many_rows)
                 if many_rows:
                     likelihood_address(INDUCING_POINTS)
+                    tabulated.rehearse()
 
     def posterior(self, data: Measured, length: Chains = SHORT, longer: Chains | None = None) -> Posterior:
         """Return the posterior of the whole model given the measurements; a block whose chains disagree has

@@ -10,6 +10,7 @@ and one for the noise, the same at every configuration, so each draw is a smooth
 configuration.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -123,6 +124,11 @@ class Posterior:
     nodes: Mapping[str, NodeDraws]
     blocks: Sequence[BlockPosterior]
     draws: int
+
+    @property
+    def widest(self) -> int:
+        """The most rows that a node has in a configuration."""
+        return max(math.prod(shape_of(self.model, name)) for name in self.nodes)
 
     def take(self, draws: Sequence[int]) -> "Posterior":
         """Return the posterior of some draws only."""

@@ -18,7 +18,6 @@ from boatppl.averaged import Averaged, Provided, Smooth, Weighted
 from boatppl.propagate import Luck, Posterior, Propagation
 from boatppl.search import Exhausted, maximise
 from boatppl.space import Subset
-from boatppl.table import shape_of
 
 ACQUISITIONS = ("expected improvement", "thompson", "posterior mean")
 SCREENING = 25  # draws that rank the first rows of a search
@@ -175,7 +174,7 @@ def affordable(posterior: Posterior, known: np.ndarray) -> tuple[Posterior, np.n
     The cost of an acquisition is draws * rows of the configurations * (rows known)^2, and the rows of the
     contenders are known too: with 100 machines, twelve of them would be 1,200.
     """
-    rows = max(int(np.prod(shape_of(posterior.model, name))) for name in posterior.nodes)
+    rows = posterior.widest
     if rows == 1:
         return posterior, known
     draws = max(LEAST_DRAWS, SEARCHED_ROWS // rows)

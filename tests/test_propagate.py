@@ -181,8 +181,7 @@ def test_many_configurations_are_scored_part_by_part_and_no_differently(posterio
     values, parts = improvement(UNIT), []
     forward = improvement.forward
     monkeypatch.setattr(improvement, "forward", lambda unit: (parts.append(len(unit)), forward(unit))[1])
-    widest = max(posterior.model.sizes.values())
-    monkeypatch.setattr("boatppl.averaged.AT_ONCE", 2 * improvement.posterior.draws * widest)
+    monkeypatch.setattr("boatppl.averaged.AT_ONCE", 2 * improvement.posterior.draws * posterior.widest)
     np.testing.assert_allclose(improvement(UNIT), values, rtol=1e-12)
     assert sum(parts) == len(UNIT) > max(parts) == 2
     assert improvement(UNIT[:0]).shape == (0,)

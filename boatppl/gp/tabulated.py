@@ -70,6 +70,11 @@ class Tabulated:
         return slope[..., None]
 
 
+def rehearse() -> None:
+    """Compile what reads a table, once on a machine, rather than in the middle of a suggestion."""
+    _read(np.zeros((2, 1, 2)), np.zeros((1, 1)), False)
+
+
 def _by_draw(Zs: np.ndarray) -> np.ndarray:
     """Points of one column as ``(draw or 1, point)``."""
     return np.ascontiguousarray(Zs[None, :, 0] if Zs.ndim == 2 else Zs[..., 0])

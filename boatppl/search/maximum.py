@@ -119,6 +119,7 @@ def maximise(
         front = moved(trail, rng, front, gradient=gradient is not None)
         front = front.best(max(2, (len(front.rows) + 1) // 2))
         gained = trail.best_score > before + tolerance
+        # the best row's steps: newcomers begin with wide ones in every round
         idle = 0 if gained or (polishing and front.widths[0] > NARROWEST) else idle + 1
         front = joined(trail, cheap, rng, front) if leaping else front
     return Found(trail.best, trail.best_score, trail.evaluated)

@@ -126,16 +126,17 @@ def summary(rows: Sequence[dict[str, str]], n: int) -> list[str]:
     share of the best known, and the seconds that a suggestion took: their median, and the longest."""
     within = WITHIN if n < 100 else WITHIN_OF_MANY
     best = [row for row in read(best_known.TABLE) if row["machines"] == str(n)]
+    mine = [row for row in rows if row["machines"] == str(n)]
     runs: dict[str, dict[str, list[dict[str, str]]]] = {}
-    for row in (row for row in rows if row["machines"] == str(n)):
+    for row in mine:
         runs.setdefault(row["tuner"], {}).setdefault(row["seed"], []).append(row)
     lines = []
     for measure, (column, said) in MEASURES.items():
         told = {tuner: seeds for tuner, seeds in runs.items() if _has(measure, seeds)}
         known = {row["seed"]: float(row[column]) for row in best if row[column]}
-        for seed, trials in (pair for seeds in told.values() for pair in seeds.items()):
-            if seed in known:  # what a tuner found may be better still
-                known[seed] = min(known[seed], *(float(trial[measure]) for trial in trials))
+        for row in mine:  # what a tuner found may be better still
+            if row[measure] and row["seed"] in known:
+                known[row["seed"]] = min(known[row["seed"]], float(row[measure]))
         if not known or not told:
             continue
         head = f"over best known   s a suggestion   trials to {within:.0%}"
