@@ -16,6 +16,7 @@ from boatppl.suggest import Goal, Improvement
 from boatppl.transform import Transform
 from models.sgd_scheduling import simulator, transfer
 from models.sgd_scheduling.best_known import TABLE, best_known, read, typical, typically_best
+from models.sgd_scheduling.best_known import main as best_known_main
 from models.sgd_scheduling.cluster import BYTES_PER_GBIT, make_cluster
 from models.sgd_scheduling.compare import best_so_far, summary, trials_of
 from models.sgd_scheduling.measurements import observed
@@ -214,6 +215,24 @@ def test_k_fastest_goes_by_measured_speed_and_equalises_it():
 def test_best_so_far_is_the_exact_value_of_what_measured_best():
     rows = [{"trial": i, "measured": m, "exact": e} for i, (m, e) in enumerate([(5, 6), (4, 7), (4.5, 1)])]
     assert best_so_far(rows) == [6, 7, 7]
+
+
+def test_a_climb_goes_on_from_a_table_and_never_makes_it_worse(tmp_path):
+    table = tmp_path / "known.csv"
+    given = ["--machines", "40", "--seeds", "1", "--restarts", "1", "--table", str(table)]
+    best_known_main([*given, "--evaluations", "1600"])
+    (before,) = read(table)
+    best_known_main([*given, "--evaluations", "400"])  # it is there, and left alone
+    assert read(table) == [before]
+    best_known_main([*given, "--evaluations", "400", "--further"])
+    (after,) = read(table)
+    assert float(after["seconds"]) < float(before["seconds"]) and after["evaluations"] == "2000"
+    assert {key for key in after if after[key] != before[key]} <= {
+        *("seconds", "samples", "serves", "evaluations")
+    }
+    schedule = Schedule(np.array(after["samples"].split(), int), np.array(after["serves"].split(), int) > 0)
+    seconds = Simulation(make_cluster(40, 0)).measure(schedule, None)["iteration_time"]
+    assert seconds == pytest.approx(float(after["seconds"]), abs=1e-4)
 
 
 def test_the_best_known_schedule_is_the_best_whoever_found_it():

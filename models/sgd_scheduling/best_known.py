@@ -2,6 +2,8 @@
 
     python -m models.sgd_scheduling.best_known --machines 10 --seeds 10
 
+With ``--further`` the clusters that are there are climbed on from where they stand.
+
 It sees what no tuner sees (any number of runs without noise, the true speeds, and every worker's own times to
 balance the shares by) and writes ``best_known_simulated.csv``, a row for each cluster. It is an upper bound
 on the optimum: the best of several restarts, whose spread is written beside it.
@@ -13,7 +15,7 @@ runs of it typically measure, and that is written too.
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -36,6 +38,7 @@ RUNS, FRESH = 41, 1_000_000  # that say what is typical, and a seed of their noi
 SKETCHED = 11  # runs that say what is typical while a walk lasts
 SWEPT = 10  # numbers of workers, and of servers, that a sweep tries
 PREFERENCES = np.linspace(0.0, 1.0, 5)  # for a fast network over a fast processor, in choosing workers
+GREED = 7.0  # odds of the most promising machine over the least, in a climb
 BALANCINGS = 3  # of the shares, for each of them
 Choice = tuple[np.ndarray, np.ndarray, np.ndarray]  # who works, who serves, weights
 
@@ -62,6 +65,16 @@ def best_known(simulation: Simulation, evaluations: int = 30_000, restarts: int 
     return Best(found[int(seconds.argmin())][1], float(seconds.min()), seconds, evaluations)
 
 
+def climbed(simulation: Simulation, schedule: Schedule, evaluations: int) -> tuple[float, Schedule]:
+    """Return what a climb of so many runs from a schedule reaches, and its noise-free seconds."""
+    walk = _Walk(simulation, np.random.default_rng(evaluations))
+    idle = schedule.samples == 0  # a share for it, should it be taken in
+    expected = (
+        simulation.cluster.speed * schedule.samples[~idle].sum() / simulation.cluster.speed[~idle].sum()
+    )
+    return walk.climb(evaluations, (~idle, schedule.serves, np.where(idle, expected, schedule.samples)))
+
+
 def typical(simulation: Simulation, schedule: Schedule, runs: int = RUNS) -> float:
     """Return the s an iteration that a run of a schedule typically measures: the median of so many runs,
     whose noise is the same for every schedule and none that a study sees."""
@@ -84,6 +97,8 @@ class _Walk:
     def __init__(self, simulation: Simulation, rng: np.random.Generator, by_runs: bool = False) -> None:
         self.simulation, self.rng, self.n = simulation, rng, len(simulation.cluster)
         self.batch, self.by_runs = simulation.cluster.batch, by_runs
+        self.runs = 0
+        self.network = np.minimum(simulation.cluster.up, simulation.cluster.down)
 
     def anneal(self, steps: int, start: Choice | None = None, hot: float = HOT) -> tuple[float, Schedule]:
         """Return the best seconds and schedule of a walk, from everybody at equal shares unless told."""
@@ -103,23 +118,44 @@ class _Walk:
                     best = here, self._schedule(works, serves, weights)
         return best
 
-    def climb(self, steps: int) -> tuple[float, Schedule]:
-        """Return the best of so many workers, by speed or network, and so many servers, by network, and of
-        changes to it; every choice with balanced shares."""
+    def climb(self, steps: int, start: Choice | None = None) -> tuple[float, Schedule]:
+        """Return the best of a choice, a sweep's unless told, and of changes to it that each make it better;
+        every choice with balanced shares."""
+        best = self._settled(*start) if start is not None else self._swept()
+        while self.runs + BALANCINGS <= steps:
+            best = min(best, self._settled(*self._changed(*best[1])), key=lambda found: found[0])
+        return best[0], self._schedule(*best[1])
+
+    def _swept(self) -> tuple[float, Choice]:
+        """Return the best of so many workers, by speed or network, and so many servers, by network."""
         speed = self.simulation.cluster.speed
-        network = np.minimum(self.simulation.cluster.up, self.simulation.cluster.down)
         counts = np.unique(np.geomspace(max(1, self.n // 20), self.n, SWEPT).round().astype(int))
         best = self._settled(np.ones(self.n, bool), np.ones(self.n, bool), speed)
         for preference, workers, servers in product(PREFERENCES, counts, counts):
-            value = (1 - preference) * np.log(speed) + preference * np.log(network)
-            works, serves = value >= np.sort(value)[-workers], network >= np.sort(network)[-servers]
+            value = (1 - preference) * np.log(speed) + preference * np.log(self.network)
+            works, serves = value >= np.sort(value)[-workers], self.network >= np.sort(self.network)[-servers]
             best = min(best, self._settled(works, serves, speed), key=lambda found: found[0])
-            steps -= BALANCINGS
-        for _ in range(steps // BALANCINGS):
-            works, serves, weights = self._move(*best[1])
-            if works.any() and serves.any():
-                best = min(best, self._settled(works, serves, weights), key=lambda found: found[0])
-        return best[0], self._schedule(*best[1])
+        return best
+
+    def _changed(self, works: np.ndarray, serves: np.ndarray, weights: np.ndarray) -> Choice:
+        """Take a machine into a role, leave one out, or exchange two: promising machines more often."""
+        works, serves = works.copy(), serves.copy()
+        roles = (works, self.simulation.cluster.speed * self.network), (serves, self.network)
+        role, good = roles[int(self.rng.integers(2))]
+        kind = self.rng.integers(3)
+        left = self._likely(role, -good) if kind != 0 and role.sum() > 1 else None
+        taken = self._likely(~role, good) if kind != 1 and not role.all() else None
+        if left is not None:
+            role[left] = False
+        if taken is not None:
+            role[taken] = True
+        return works, serves, weights
+
+    def _likely(self, among: np.ndarray, value: np.ndarray) -> int:
+        """Return one of these machines: the best of them about ``GREED`` times as often as the worst."""
+        machines = np.flatnonzero(among)
+        odds = GREED ** (value[machines].argsort().argsort() / len(machines))
+        return int(self.rng.choice(machines, p=odds / odds.sum()))
 
     def _settled(self, works: np.ndarray, serves: np.ndarray, weights: np.ndarray) -> tuple[float, Choice]:
         """Return the best seconds of a choice while its shares are balanced again and again, and with
@@ -135,7 +171,7 @@ class _Walk:
 
     def _seconds(self, works: np.ndarray, serves: np.ndarray, weights: np.ndarray) -> float:
         schedule = self._schedule(works, serves, weights)
-        self.seen = self.simulation.measure(schedule, None)
+        self.seen, self.runs = self.simulation.measure(schedule, None), self.runs + 1
         if self.by_runs:
             return typical(self.simulation, schedule, SKETCHED)
         return float(self.seen["iteration_time"])
@@ -178,32 +214,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--evaluations", type=int, default=30_000)
     parser.add_argument("--restarts", type=int, default=4, help="1 is a sweep and a climb without annealing")
     parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--further", action="store_true", help="climb on in the clusters that are there")
     options = parser.parse_args(arguments)
-    done = {(row["machines"], row["seed"]) for row in read(options.table)}
-    for seed in range(options.seeds):
-        if (str(options.machines), str(seed)) in done:
+    known = {(int(row["machines"]), int(row["seed"])): row for row in read(options.table)}
+    for key in ((options.machines, seed) for seed in range(options.seeds)):
+        if key in known and not options.further:
             continue
-        simulation = Simulation(make_cluster(options.machines, seed))
-        best = best_known(simulation, options.evaluations, options.restarts)
-        everyone = np.ones(options.machines)
-        default = Schedule(whole_samples(everyone, simulation.cluster.batch), everyone > 0)
-        values = [
-            options.machines,
-            seed,
-            f"{best.seconds:.4f}",
-            f"{best.restarts.max():.4f}",
-            f"{simulation.measure(default, None)['iteration_time']:.4f}",
-            best.evaluations,
-            *_written(best.schedule),
-        ]
-        if options.machines <= TYPICAL_UP_TO:
-            seconds, schedule = typically_best(simulation, best.schedule, options.evaluations)
-            values += [f"{seconds:.4f}", *_written(schedule)]
+        simulation = Simulation(make_cluster(*key))
+        if key in known:
+            known[key] |= _further(simulation, known[key], options.evaluations)
         else:
-            values += ["", "", ""]
-        append(options.table, dict(zip(COLUMNS, values, strict=True)), COLUMNS)
-        print(f"simulated cluster {seed}: default {values[4]} s, best known {values[2]} s", flush=True)
+            known[key] = _searched(simulation, options.evaluations, options.restarts)
+            known[key] |= {"machines": str(key[0]), "seed": str(key[1])}
+        _write(options.table, known.values())
+        row = known[key]
+        said = f"default {row['default']} s, best known {row['seconds']} s"
+        print(f"simulated cluster {key[1]}: {said}", flush=True)
     return 0
+
+
+def _searched(simulation: Simulation, evaluations: int, restarts: int) -> dict[str, str]:
+    best = best_known(simulation, evaluations, restarts)
+    everyone = np.ones(len(simulation.cluster))
+    default = Schedule(whole_samples(everyone, simulation.cluster.batch), everyone > 0)
+    row = {
+        "worst_restart": f"{best.restarts.max():.4f}",
+        "default": f"{simulation.measure(default, None)['iteration_time']:.4f}",
+        "evaluations": str(best.evaluations),
+    }
+    return row | _described(simulation, best.seconds, best.schedule, evaluations)
+
+
+def _further(simulation: Simulation, row: Mapping[str, str], evaluations: int) -> dict[str, str]:
+    """Return what changes of a row by a climb from its schedule."""
+    samples = np.array(row["samples"].split(), int)
+    schedule = Schedule(samples, np.array(row["serves"].split(), int) > 0)
+    seconds, better = climbed(simulation, schedule, evaluations)
+    made = {"evaluations": str(int(row["evaluations"]) + evaluations)}
+    if seconds < float(row["seconds"]):
+        made |= _described(simulation, seconds, better, evaluations)
+    return made
+
+
+def _described(
+    simulation: Simulation, seconds: float, schedule: Schedule, evaluations: int
+) -> dict[str, str]:
+    row = {"seconds": f"{seconds:.4f}"} | dict(zip(("samples", "serves"), _written(schedule), strict=True))
+    if len(simulation.cluster) > TYPICAL_UP_TO:
+        return row | dict.fromkeys(COLUMNS[-3:], "")
+    at_best, best = typically_best(simulation, schedule, evaluations)
+    return row | dict(zip(COLUMNS[-3:], (f"{at_best:.4f}", *_written(best)), strict=True))
 
 
 def _written(schedule: Schedule) -> tuple[str, str]:
@@ -216,6 +276,14 @@ def read(table: Path) -> list[dict[str, str]]:
         return []
     with table.open(newline="") as lines:
         return list(csv.DictReader(lines))
+
+
+def _write(table: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    with table.with_suffix(".new").open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    table.with_suffix(".new").replace(table)
 
 
 def append(table: Path, row: dict[str, object], columns: Sequence[str]) -> None:
