@@ -1,5 +1,7 @@
 """The diagnosis: evidence that is what it says, planted faults that are named, right models left alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -12,6 +14,7 @@ from benchmarks.faulty_systems import SYSTEMS, cluster_cases, collector_cases
 from boatppl.diagnose import CAUSES
 from boatppl.diagnose import components as c
 from boatppl.diagnose.diagnose import MOST, thinned
+from boatppl.diagnose.formula import conflict, formula_of
 from boatppl.fit import Inference
 from boatppl.propagate import NodeDraws
 from boatppl.table import measured, tables
@@ -218,6 +221,66 @@ def test_large_tables_are_thinned_by_whole_trials():
     assert set(np.unique(fewer.trials, return_counts=True)[1]) == {4}
     assert fewer.trials.min() == 0
     assert fewer.trials.max() == 79
+
+
+def two_nodes_share(model_of_both):
+    """A study of ``first``, twice x, and of ``second``, half as much again, with what both share."""
+    space = boat.Space(x=boat.Float(1, 10))
+    study = boat.Study(boat.DAGModel(space, model_of_both), minimize="second", random_seed=0, hedge=False)
+    rng = np.random.default_rng(0)
+    for configuration in space.design(10, 0):
+        x = configuration["x"]
+        first = 2 * x + rng.normal() / 50
+        study.tell(configuration, {"first": first, "second": 1.5 * first + rng.normal() / 50})
+    return study
+
+
+def test_what_nodes_share_and_do_not_need_is_said_once():
+    @boat.shared
+    def idle():
+        return pm.LogNormal("idle", -3, 1)
+
+    @boat.node(residual=None)
+    def first(x, idle):
+        return pm.Normal("slope", 2, 1) * x + 1e-6 * idle
+
+    @boat.node(residual=None)
+    def second(first, idle):
+        return pm.Normal("more", 1, 1) * first + 1e-6 * idle
+
+    found = two_nodes_share([idle, first, second]).diagnose()
+    assert [(finding.node, finding.cause, finding.what) for finding in found] == [
+        ("first", "unidentified", "idle")
+    ]
+
+
+def test_a_prior_is_not_blamed_for_a_fit_far_off_that_it_allows_elsewhere():
+    """Height 3 at a scale of 0.35 is the same formula as height 1 at any scale of 5 and more, but for its
+    slopes: by those the way back into the prior looks dear."""
+    space = boat.Space(x=boat.Float(1, 10))
+
+    @boat.node(residual=None)
+    def y(x):
+        height, scale = pm.LogNormal("height", 0, 0.5), pm.LogNormal("scale", np.log(10), 0.3)
+        return height * pt.tanh(scale) * x
+
+    model, trials = boat.DAGModel(space, [y]), []
+    for number, configuration in enumerate(space.design(10, 0)):
+        measurements = {"y": configuration["x"] + 0.01 * (-1) ** number}
+        trials.append(boat.Trial(number, configuration).finish(boat.State.COMPLETE, measurements))
+    posterior = Inference(model, 0).posterior(measured(model, trials))
+    formula = formula_of(model, posterior.nodes["y"], posterior.blocks[0], 0)
+    assert formula.labels == ("height", "scale")
+    root = np.eye(10) / 0.01
+    allowed = conflict(formula, np.array([3.0, np.arctanh(1 / 3)]), root, 10)
+    assert allowed is not None
+    assert allowed.label == "scale"
+    assert allowed.nats < 0.01
+    sure = replace(formula, prior=formula.prior * [0.001, 1.0])  # a height of 1 is out of its reach
+    ruled_out = conflict(sure, sure.fit(root), root, 10)
+    assert ruled_out is not None
+    assert ruled_out.label == "height"
+    assert ruled_out.nats > 20
 
 
 # -- what it says -------------------------------------------------------------------------

@@ -226,7 +226,8 @@ def test_a_climb_goes_on_from_a_table_and_never_makes_it_worse(tmp_path):
     assert read(table) == [before]
     best_known_main([*given, "--evaluations", "400", "--further"])
     (after,) = read(table)
-    assert float(after["seconds"]) < float(before["seconds"]) and after["evaluations"] == "2000"
+    assert float(after["seconds"]) < float(before["seconds"])
+    assert after["evaluations"] == "2000"
     assert {key for key in after if after[key] != before[key]} <= {
         *("seconds", "samples", "serves", "evaluations")
     }

@@ -97,8 +97,9 @@ def _sampling(posterior: Posterior) -> Iterator[Finding]:
 
 
 def _unidentified(posterior: Posterior, seed: int, said: set[tuple[str, str]]) -> Iterator[Finding]:
-    """Yield the developer's unknowns of which the posterior is the prior, alone or in pairs."""
-    model = posterior.model
+    """Yield the developer's unknowns of which the posterior is the prior, alone or in pairs; what nodes share
+    is said of the first of them."""
+    model, done = posterior.model, set[frozenset[tuple[str, int]]]()
     for name, node in posterior.nodes.items():
         block = _block_of(posterior, name)
         if not block.verdict.good or node.graph.node.standardised or not len(node.table):
@@ -111,12 +112,16 @@ def _unidentified(posterior: Posterior, seed: int, said: set[tuple[str, str]]) -
         kept = [12.0 * float(np.var(rank)) for rank in ranks]
         loose = [i for i, share in enumerate(kept) if share > LITTLE]
         for i in loose:
-            if (name, formula.labels[i]) not in said:
+            own = frozenset([formula.unknowns[i]])
+            if (name, formula.labels[i]) not in said and own not in done:
+                done.add(own)
                 yield sentences.unidentified(name, formula.labels[i], min(kept[i], 1.0), None)
         for i in range(len(ranks)):
             for j in range(i):
                 if {i, j} & set(loose) or min(kept[i], kept[j]) < 0.1:
                     continue
                 correlation = float(np.corrcoef(rankdata(ranks[i]), rankdata(ranks[j]))[0, 1])
-                if abs(correlation) > APART:
+                both = frozenset([formula.unknowns[i], formula.unknowns[j]])
+                if abs(correlation) > APART and both not in done:
+                    done.add(both)
                     yield sentences.unidentified(name, formula.labels[j], correlation, formula.labels[i])

@@ -65,24 +65,37 @@ class Formula:
         slopes = (ends[:p] - ends[p:]).T / 2e-4
         return np.where(np.isfinite(slopes), slopes, 0.0)
 
-    def fit(self, root: np.ndarray, start: np.ndarray | None = None, steps: int = STEPS) -> np.ndarray:
+    @property
+    def unknowns(self) -> tuple[tuple[str, int], ...]:
+        """Which unknown of the model each one is: an unknown that nodes share is the same in all of them."""
+        return tuple((name, i) for name, shape in self.sizes for i in range(int(np.prod(shape))))
+
+    def fit(
+        self,
+        root: np.ndarray,
+        start: np.ndarray | None = None,
+        steps: int = STEPS,
+        within: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Return the unknowns ``(unknown,)`` that fit best, whatever the priors say.
 
         Levenberg-Marquardt on ``root (m, row)`` times the error; it starts at the best of the posterior and
-        prior draws. A direction that no measurement speaks of stays where it starts.
+        prior draws. A direction that no measurement speaks of stays where it starts. ``within``: the lowest
+        and highest unknowns ``(unknown,)``, to which every step is cut.
         """
         y, scale = self.node.table.y, self.scale
+        low, high = (-np.inf, np.inf) if within is None else within
         if start is None:
-            starts = np.concatenate([self.posterior, self.prior[:200]])
-            start = starts[np.argmin(self._cost(starts, root))]
-        theta, cost, damping = start, self._cost(start[None], root)[0], 1e-2
+            starts = np.clip(np.concatenate([self.posterior, self.prior[:200]]), low, high)
+            start = starts[np.argmin(self.cost(starts, root))]
+        theta, cost, damping = start, self.cost(start[None], root)[0], 1e-2
         for _ in range(steps if len(start) else 0):
             J = root @ self.slopes(theta)
             error = root @ (y - self.mean(theta[None])[0])
             ridge = RIDGE * np.std(y) ** 2 + 1e-12
             normal = J.T @ J + np.diag(damping * (J**2).sum(axis=0) + ridge)
-            proposed = theta + scale * np.linalg.solve(normal, J.T @ error)
-            found = self._cost(proposed[None], root)[0]
+            proposed = np.clip(theta + scale * np.linalg.solve(normal, J.T @ error), low, high)
+            found = self.cost(proposed[None], root)[0]
             if found < cost:
                 done = cost - found < 1e-8 * cost
                 theta, cost, damping = proposed, found, damping / 5.0
@@ -92,9 +105,12 @@ class Formula:
                 damping *= 4.0
         return theta
 
-    def _cost(self, theta: np.ndarray, root: np.ndarray) -> np.ndarray:
-        error = (self.node.table.y - self.mean(theta)) @ root.T
-        return np.where(np.isfinite(error).all(axis=1), (np.nan_to_num(error) ** 2).sum(axis=1), np.inf)
+    def cost(self, theta: np.ndarray, root: np.ndarray) -> np.ndarray:
+        """Return ``root (m, row)`` times the error, squared ``(draw,)``, at unknowns ``(draw, unknown)``."""
+        mean = self.mean(theta)
+        sound = np.isfinite(mean).all(axis=1)
+        error = (self.node.table.y - np.where(sound[:, None], mean, 0.0)) @ root.T
+        return np.where(sound, (error**2).sum(axis=1), np.inf)
 
 
 @dataclass(frozen=True)
@@ -119,7 +135,8 @@ def conflict(formula: Formula, theta: np.ndarray, root: np.ndarray, rows: int) -
 
     Around the free fit ``theta (unknown,)`` the likelihood is quadratic. Its best value with all unknowns
     inside the central 99 % of their priors is a bounded least-squares problem; the unknown to name is the one
-    without whose bounds it becomes best. ``root (m, row)`` whitens the error to unit variance.
+    without whose bounds it becomes best. Far from the fit the formula is not what it is there, so the prior
+    never costs more than it does the formula itself. ``root (m, row)`` whitens the error to unit variance.
 
     Power-scaling (``az.psense``: Kallioinen et al. 2024), which asks the draws of the posterior, sees no
     prior that is constant up to its edge, and blames unknowns beside the one whose prior is wrong. Of 18
@@ -150,7 +167,10 @@ def conflict(formula: Formula, theta: np.ndarray, root: np.ndarray, rows: int) -
     freedom = max(rows - len(theta), 1)
     sd = scale[i] * np.sqrt(np.linalg.pinv(J.T @ J + 1e-8 * np.eye(len(at)))[i, i])
     edge = bool(theta[i] < formula.low[i] or theta[i] > formula.high[i])
-    nats = 0.5 * freedom * np.log1p((total - min(freed)) / freedom)
+    allowed = formula.fit(root, within=(low, high))
+    with_prior, without = formula.cost(np.stack([allowed, theta]), root)
+    worse = min(total - min(freed), max(with_prior - without, 0.0))
+    nats = 0.5 * freedom * np.log1p(worse / freedom)
     return Conflict(
         formula.labels[i], float(theta[i]), float(sd), float(low[i]), float(high[i]), edge, float(nats)
     )
