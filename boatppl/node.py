@@ -137,11 +137,13 @@ def node(
         added.
     robust
         Student-t noise (4 degrees of freedom, as a scale mixture): one bad run does not move the posterior.
+        Every row gets an unknown of its own, so a suggestion takes longer the more runs there are.
     residual
         :class:`GP`, or None for a purely parametric node.
     noise
         The prior of the standard deviation of run-to-run variation on the transformed scale
         (``pm.HalfNormal.dist(0.1)``), or a function wired as a node is that returns that standard deviation.
+        By default half-normal with a tenth of the spread that the priors give the formula over the space.
     over
         One dim or several: the function is written for one element and serves every element along the dims.
     censored
@@ -232,7 +234,9 @@ def shared(
     """Declare unknowns that several nodes use; those nodes are inferred together, as one block.
 
     ``dims=`` names the dims of a vector of unknowns (one for each machine, say), as in PyMC. The function may
-    also return a latent quantity: an expression of unknowns, parameters and measured nodes.
+    also return a latent quantity: an expression of unknowns, parameters, measured nodes and other shared
+    ones, which arrive by their names as everywhere. A suggestion takes longer the more unknowns a block has;
+    what only one node uses is better declared in that node.
 
     Examples
     --------

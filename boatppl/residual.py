@@ -20,15 +20,18 @@ class GP:
     Parameters
     ----------
     inputs
-        Names of parameters, contexts, nodes, derived quantities or data. By default the arguments of the
-        node's function, where a derived quantity stands for what it is computed from. Naming one says that
-        the error depends on those only through it, which is fewer dimensions to learn.
+        Names of parameters, contexts, nodes, derived quantities or data; what is shared is unknown and can
+        be none. By default the arguments of the node's function, where a derived quantity stands for what it
+        is computed from. Naming one says that the error depends on those only through it, which is fewer
+        dimensions to learn.
     kernel
         ``"matern52"``, ``"matern32"`` or ``"expquad"``.
     lengthscale, amplitude
         Priors such as ``pm.HalfNormal.dist(0.2)``; the amplitude is in units of the node's transformed
         scale (0.1 with ``transform="log"`` is about 10 %), lengthscales are in units of the unit cube: one
-        prior for all inputs.
+        prior for all inputs. By default the amplitude is half-Student-t with a tenth of the spread that the
+        priors give the formula over the space, and lengthscales are log-normal around a value that grows with
+        the square root of the number of inputs.
 
     Raises
     ------

@@ -96,7 +96,8 @@ def check(
     dry_run
         How many systems are drawn and tuned (:class:`boatppl.check.dry_run.DryRun`); 0 for none.
     seconds
-        After this time no further step of the dry run begins.
+        After this time no further step of the dry run begins. What comes before it (compiling a model that is
+        new to this machine, sampling it on runs drawn from the prior) comes on top.
     progress
         Print a line for every step of the dry run.
 
