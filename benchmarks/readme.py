@@ -60,6 +60,10 @@ HUNDRED_MACHINES = """\
 **Scheduling SGD on a hundred machines, a simulation** (the same with `--problems scheduling-100
 --trials {trials} --results benchmarks/results/scheduling-100`): 299 coordinates; {seeds} clusters."""
 
+THREE_HUNDRED_MACHINES = """\
+**Scheduling SGD on three hundred machines, a simulation** (the same with `--problems scheduling-300
+--trials {trials} --results benchmarks/results/scheduling-300`): 899 coordinates; {seeds} clusters."""
+
 NETWORKED = """\
 **Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
 alpine-network ackley-network --tuners structured function-network --trials {trials} --times 1 --seeds {seeds}
@@ -103,6 +107,7 @@ def figures() -> str:
         *_simulated(),
         _compared("scheduling", TOGETHER, _courses),
         _compared("scheduling-100", HUNDRED_MACHINES, _courses),
+        _compared("scheduling-300", THREE_HUNDRED_MACHINES, _courses),
         _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
         _compared("many", HUNDRED_PARAMETERS, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
         _wrong(),

@@ -7,6 +7,9 @@ import pytensor.tensor as pt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytensor.compile.mode import Mode
+from pytensor.scalar.basic import Cast
+from pytensor.tensor.elemwise import Elemwise
 
 import boatppl as boat
 from boatppl.compile.batch import BY_NUMPY
@@ -253,6 +256,30 @@ def test_slopes_are_left_to_numpy_and_not_run_number_by_number():
     slope = pytensor.grad(pt.log(x.sum(axis=2)).sum(), x)
     function = pytensor.function([x], slope, mode=BY_NUMPY)
     assert not [node for node in function.maker.fgraph.apply_nodes if node.op == pt.second]
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        pt.softplus,
+        lambda x: pt.log1mexp(-pt.abs(x)),
+        lambda x: pt.clip(x, -1.0, 0.5),
+        lambda x: pt.clip(x, 2.0, -1.0),  # crossed: PyTensor says what it is
+    ],
+    ids=["softplus", "log1mexp", "clip", "crossed"],
+)
+def test_what_numpy_has_no_function_for_is_not_run_number_by_number_either(formula):
+    x = pt.vector("x")
+    wanted = [formula(x), pytensor.grad(formula(x).sum(), x)]
+    function = pytensor.function([x], wanted, mode=BY_NUMPY)
+    scalar = [node.op for node in function.maker.fgraph.apply_nodes if isinstance(node.op, Elemwise)]
+    assert not [op for op in scalar if op.nfunc_spec is None and not isinstance(op.scalar_op, Cast)]
+    at = np.array(
+        [-np.inf, -750.0, -40.0, -1.0, -1e-9, 1e-9, 0.3, 0.5, 2.0, 20.0, 36.0, 750.0, np.inf, np.nan]
+    )
+    its_own = pytensor.function([x], wanted, mode=Mode("py", optimizer=None))(at)
+    for mine, its in zip(function(at), its_own, strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-14, atol=1e-300)
 
 
 def test_pullback_of_a_derived_vector():

@@ -11,10 +11,11 @@ from pytensor.compile.mode import FAST_COMPILE
 from pytensor.graph.replace import vectorize_graph
 from pytensor.tensor.variable import TensorVariable
 
+from boatppl.compile.vectorised import vectorise
 from boatppl.wiring import Key, Wiring
 
-# slopes are full of `second`, which has no NumPy function: left in, Python would run it number by number
-BY_NUMPY = FAST_COMPILE.including("local_second_to_alloc")
+# Slopes are full of `second`, which has no NumPy function either: it is taken out.
+BY_NUMPY = FAST_COMPILE.including("local_second_to_alloc").register((vectorise, 100.0))
 
 
 def symbol(name: str | None, shape: tuple[int | None, ...]) -> TensorVariable:
