@@ -65,9 +65,11 @@ def best_known(simulation: Simulation, evaluations: int = 30_000, restarts: int 
     return Best(found[int(seconds.argmin())][1], float(seconds.min()), seconds, evaluations)
 
 
-def climbed(simulation: Simulation, schedule: Schedule, evaluations: int) -> tuple[float, Schedule]:
-    """Return what a climb of so many runs from a schedule reaches, and its noise-free seconds."""
-    walk = _Walk(simulation, np.random.default_rng(evaluations))
+def climbed(
+    simulation: Simulation, schedule: Schedule, evaluations: int, seed: int
+) -> tuple[float, Schedule]:
+    """Return what so many runs of climbing from a schedule reach: noise-free seconds, and the schedule."""
+    walk = _Walk(simulation, np.random.default_rng(seed))
     idle = schedule.samples == 0  # a share for it, should it be taken in
     expected = (
         simulation.cluster.speed * schedule.samples[~idle].sum() / simulation.cluster.speed[~idle].sum()
@@ -249,8 +251,9 @@ def _further(simulation: Simulation, row: Mapping[str, str], evaluations: int) -
     """Return what changes of a row by a climb from its schedule."""
     samples = np.array(row["samples"].split(), int)
     schedule = Schedule(samples, np.array(row["serves"].split(), int) > 0)
-    seconds, better = climbed(simulation, schedule, evaluations)
-    made = {"evaluations": str(int(row["evaluations"]) + evaluations)}
+    before = int(row["evaluations"])  # other moves than those of an earlier climb
+    seconds, better = climbed(simulation, schedule, evaluations, seed=before)
+    made = {"evaluations": str(before + evaluations)}
     if seconds < float(row["seconds"]):
         made |= _described(simulation, seconds, better, evaluations)
     return made
