@@ -38,9 +38,7 @@ def gc_rate(eden_mb):
 # Lifetimes. Little's law: what is alive of age at most a is rate * the integral of survival from 0 to a.
 @boat.shared(unit="s")
 def request_s():
-    return pm.LogNormal(
-        "request_s", np.log(0.01), 0.7
-    )  # how long a request's objects live: about as long as it takes
+    return pm.LogNormal("request_s", np.log(0.01), 0.7)  # a request's objects live about as long as it takes
 
 
 @boat.shared(unit="MB/s")
@@ -70,13 +68,10 @@ def _alive_mb(age, malloc_rate, request_s, write_mb_s, flush_s, cached_mb_s):
 @boat.shared(unit="s")
 def kept_s(gc_rate, eden_mb, survivor_mb, tenuring, request_s, write_mb_s, flush_s, cached_mb_s):
     """The age up to which objects stay young: tenuring collections, or less where so many do not fit."""
-    fill = pm.Beta(
-        "survivor_fill", 6, 4
-    )  # HotSpot aims at half a survivor space (TargetSurvivorRatio); 1 at most
+    fill = pm.Beta("survivor_fill", 6, 4)  # HotSpot aims at half a survivor space (TargetSurvivorRatio)
     wanted = tenuring / gc_rate
-    fits = _alive_mb(wanted, gc_rate * eden_mb, request_s, write_mb_s, flush_s, cached_mb_s) / (
-        fill * survivor_mb
-    )
+    alive = _alive_mb(wanted, gc_rate * eden_mb, request_s, write_mb_s, flush_s, cached_mb_s)
+    fits = alive / (fill * survivor_mb)
     return wanted / (1 + fits**4) ** 0.25  # a smooth minimum: wanted, or the share of it that fits
 
 
@@ -88,9 +83,8 @@ def kept_mb(kept_s, gc_rate, eden_mb, request_s, write_mb_s, flush_s, cached_mb_
 @boat.node(unit="MB/s", transform="log1p", residual=boat.GP(inputs=["gc_rate", "survivor_mb", "tenuring"]))
 def promoted_mb_s(kept_mb, kept_s, gc_rate, eden_mb, request_s, write_mb_s, flush_s, cached_mb_s):
     older = kept_s + 1 / gc_rate  # what is alive at the next collection and too old (or too much) to be kept
-    return gc_rate * (
-        _alive_mb(older, gc_rate * eden_mb, request_s, write_mb_s, flush_s, cached_mb_s) - kept_mb
-    )
+    alive = _alive_mb(older, gc_rate * eden_mb, request_s, write_mb_s, flush_s, cached_mb_s)
+    return gc_rate * (alive - kept_mb)
 
 
 # The old generation: idle until three quarters full, then a concurrent cycle, which may lose the race.
@@ -161,21 +155,10 @@ def _positive(x, width):
     return width * pt.softplus(x / width)
 
 
-PARTS = [
-    *(
-        eden_mb,
-        survivor_mb,
-        gc_rate,
-        request_s,
-        write_mb_s,
-        flush_s,
-        cached_mb_s,
-        kept_s,
-        kept_mb,
-        promoted_mb_s,
-    ),
-    *(live_mb, cycle_s, full_ms, cycling, full_rate, gc_pause, p99),
-]
+FLAGS = [eden_mb, survivor_mb, gc_rate]
+LIFETIMES = [request_s, write_mb_s, flush_s, cached_mb_s, kept_s, kept_mb, promoted_mb_s]
+OLD_GENERATION = [live_mb, cycle_s, full_ms, cycling, full_rate]
+PARTS = [*FLAGS, *LIFETIMES, *OLD_GENERATION, gc_pause, p99]
 
 
 def cassandra_model(space: boat.Space) -> boat.DAGModel:

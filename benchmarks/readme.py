@@ -56,13 +56,9 @@ the table). Ten machines: ten shares of the batch, who works and who serves; wit
 By how much an iteration with what each tuner recommends takes longer than with the best known schedule,
 without noise: medians. *generic* is ours without the model."""
 
-HUNDRED_MACHINES = """\
-**Scheduling SGD on a hundred machines, a simulation** (the same with `--problems scheduling-100
---trials {trials} --results benchmarks/results/scheduling-100`): 299 coordinates; {seeds} clusters."""
-
-THREE_HUNDRED_MACHINES = """\
-**Scheduling SGD on three hundred machines, a simulation** (the same with `--problems scheduling-300
---trials {trials} --results benchmarks/results/scheduling-300`): 899 coordinates; {seeds} clusters."""
+MORE_MACHINES = """\
+**Scheduling SGD on {in_words} machines, a simulation** (the same with `--problems {folder}
+--trials {trials} --results benchmarks/results/{folder}`): {coordinates} coordinates; {seeds} clusters."""
 
 NETWORKED = """\
 **Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
@@ -106,8 +102,8 @@ def figures() -> str:
         _jvm(),
         *_simulated(),
         _compared("scheduling", TOGETHER, _courses),
-        _compared("scheduling-100", HUNDRED_MACHINES, _courses),
-        _compared("scheduling-300", THREE_HUNDRED_MACHINES, _courses),
+        _compared("scheduling-100", MORE_MACHINES, _courses, in_words="a hundred", coordinates=299),
+        _compared("scheduling-300", MORE_MACHINES, _courses, in_words="three hundred", coordinates=899),
         _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
         _compared("many", HUNDRED_PARAMETERS, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
         _wrong(),
@@ -146,13 +142,14 @@ def _simulated() -> list[str]:
     return parts
 
 
-def _compared(folder: str, text: str, shown: Callable[[Sequence[Trace], int], str]) -> str:
-    """Return what one comparison of tuners was, and what is shown of its runs and our trials in each."""
+def _compared(folder: str, text: str, shown: Callable[[Sequence[Trace], int], str], **said: object) -> str:
+    """Return what one comparison of tuners was, and what is shown of its runs and our trials in each; the
+    text's own places are filled by ``said``."""
     traces = [trace_of(row) for row in rows_of(RESULTS / folder / "compare.csv", COLUMNS)]
     if not traces:
         return ""
     trials = min(item.budget for item in traces)
-    about = text.format(seeds=len({item.seed for item in traces}), trials=trials)
+    about = text.format(seeds=len({item.seed for item in traces}), trials=trials, folder=folder, **said)
     return f"{_filled(about)}\n\n{shown(traces, trials)}"
 
 

@@ -15,7 +15,7 @@ from boatppl.rows import arrive, every_row
 from boatppl.suggest import Goal, Improvement
 from boatppl.transform import Transform
 from models.sgd_scheduling import simulator, transfer
-from models.sgd_scheduling.best_known import TABLE, best_known, read, typical, typically_best
+from models.sgd_scheduling.best_known import TABLE, best_known, read, schedule_in, typical, typically_best
 from models.sgd_scheduling.best_known import main as best_known_main
 from models.sgd_scheduling.cluster import BYTES_PER_GBIT, make_cluster
 from models.sgd_scheduling.compare import best_so_far, summary, trials_of
@@ -231,8 +231,7 @@ def test_a_climb_goes_on_from_a_table_and_never_makes_it_worse(tmp_path):
     assert {key for key in after if after[key] != before[key]} <= {
         *("seconds", "samples", "serves", "evaluations")
     }
-    schedule = Schedule(np.array(after["samples"].split(), int), np.array(after["serves"].split(), int) > 0)
-    seconds = Simulation(make_cluster(40, 0)).measure(schedule, None)["iteration_time"]
+    seconds = Simulation(make_cluster(40, 0)).measure(schedule_in(after), None)["iteration_time"]
     assert seconds == pytest.approx(float(after["seconds"]), abs=1e-4)
 
 

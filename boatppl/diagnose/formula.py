@@ -107,10 +107,9 @@ class Formula:
 
     def cost(self, theta: np.ndarray, root: np.ndarray) -> np.ndarray:
         """Return ``root (m, row)`` times the error, squared ``(draw,)``, at unknowns ``(draw, unknown)``."""
-        mean = self.mean(theta)
-        sound = np.isfinite(mean).all(axis=1)
-        error = (self.node.table.y - np.where(sound[:, None], mean, 0.0)) @ root.T
-        return np.where(sound, (error**2).sum(axis=1), np.inf)
+        with np.errstate(over="ignore", invalid="ignore"):  # where the formula has no value
+            cost = (((self.node.table.y - self.mean(theta)) @ root.T) ** 2).sum(axis=1)
+        return np.where(np.isfinite(cost), cost, np.inf)
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ from models.sgd_scheduling.schedule import Schedule, whole_samples
 from models.sgd_scheduling.simulator import Simulation
 
 TABLE = Path(__file__).parent / "best_known_simulated.csv"
+TYPICAL = ("typical", "typical_samples", "typical_serves")
 COLUMNS = (
     *("machines", "seed", "seconds", "worst_restart", "default", "evaluations", "samples", "serves"),
-    *("typical", "typical_samples", "typical_serves"),
+    *TYPICAL,
 )
 HOT, COLD = 0.3, 0.0005  # temperatures: shares of the objective
 WARM = 0.02  # the first temperature where the walk begins at a good schedule
@@ -249,13 +250,13 @@ def _searched(simulation: Simulation, evaluations: int, restarts: int) -> dict[s
 
 def _further(simulation: Simulation, row: Mapping[str, str], evaluations: int) -> dict[str, str]:
     """Return what changes of a row by a climb from its schedule."""
-    samples = np.array(row["samples"].split(), int)
-    schedule = Schedule(samples, np.array(row["serves"].split(), int) > 0)
     before = int(row["evaluations"])  # other moves than those of an earlier climb
-    seconds, better = climbed(simulation, schedule, evaluations, seed=before)
+    seconds, better = climbed(simulation, schedule_in(row), evaluations, seed=before)
     made = {"evaluations": str(before + evaluations)}
     if seconds < float(row["seconds"]):
         made |= _described(simulation, seconds, better, evaluations)
+        if row["typical"] and float(row["typical"]) <= float(made["typical"]):
+            made |= {name: row[name] for name in TYPICAL}
     return made
 
 
@@ -264,9 +265,14 @@ def _described(
 ) -> dict[str, str]:
     row = {"seconds": f"{seconds:.4f}"} | dict(zip(("samples", "serves"), _written(schedule), strict=True))
     if len(simulation.cluster) > TYPICAL_UP_TO:
-        return row | dict.fromkeys(COLUMNS[-3:], "")
+        return row | dict.fromkeys(TYPICAL, "")
     at_best, best = typically_best(simulation, schedule, evaluations)
-    return row | dict(zip(COLUMNS[-3:], (f"{at_best:.4f}", *_written(best)), strict=True))
+    return row | dict(zip(TYPICAL, (f"{at_best:.4f}", *_written(best)), strict=True))
+
+
+def schedule_in(row: Mapping[str, str]) -> Schedule:
+    """Return the best schedule of a row of the table."""
+    return Schedule(np.array(row["samples"].split(), int), np.array(row["serves"].split(), int) > 0)
 
 
 def _written(schedule: Schedule) -> tuple[str, str]:
