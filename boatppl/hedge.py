@@ -64,7 +64,7 @@ class Forecast:
         """Return a JSON-able dict."""
         t = self.transform
         return {
-            "transform": [t.kind, t.location, t.spread],
+            "transform": [t.kind, t.location, t.spread, t.anchor, t.unit],
             "mean": list(self.mean),
             "spread": list(self.spread),
         }
@@ -72,8 +72,7 @@ class Forecast:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Forecast":
         """Return the forecast that :meth:`to_record` described."""
-        kind, location, spread = record["transform"]
-        return cls(Transform(kind, location, spread), tuple(record["mean"]), tuple(record["spread"]))
+        return cls(Transform(*record["transform"]), tuple(record["mean"]), tuple(record["spread"]))
 
 
 def forecast_run(

@@ -66,8 +66,8 @@ class Study:
         Keep the generic model beside the developer's, weigh them by how well they predicted each run before
         it was made, and draw by weight which of them proposes: a wrong model then never costs much.
     transform, robust
-        Of the objective where ``model`` is a space alone, as :func:`boatppl.node` takes them: ``"log"`` for a
-        quantity that varies by factors. A model says them in its nodes.
+        Of the objective where ``model`` is a space alone, as :func:`boatppl.generic` takes them: without a
+        transform it finds its scale by itself. A model says them in its nodes.
     limits
         Bounds on what is measured: ``[boat.limit("memory_mb", upper=800)]``.
     prior_from, prior_weight

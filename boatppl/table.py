@@ -11,6 +11,7 @@ from boatppl.node import SECONDS
 from boatppl.rows import Rows, arrive, every_row
 from boatppl.transform import Transform
 from boatppl.trial import State, Trial
+from boatppl.warp import standardised, warped
 from boatppl.wiring import Key
 from boatppl.words import ModelError, listed
 
@@ -57,6 +58,11 @@ class Table:
             trials=np.concatenate([self.trials, more.trials]),
             bounded=None,
         )
+
+    def rescaled(self, transform: Transform) -> "Table":
+        """Return the same rows on another scale that has a place for all of them."""
+        more = None if self.bounded is None else self.bounded.rescaled(transform)
+        return replace(self, transform=transform, y=transform.forward(self.natural), bounded=more)
 
     def arguments(self) -> list[np.ndarray]:
         """Return the arrays of a compiled density, in its order."""
@@ -238,24 +244,28 @@ def feature_groups(model: DAG, node: NodeGraph) -> np.ndarray:
 
 
 def tables(model: DAG, data: Measured) -> dict[str, Table]:
-    """Return the table of every node; only rows whose measurement and parents are there are used."""
+    """Return the table of every node; only rows whose measurement and parents are there are used.
+
+    A node without a parametric part has the scale that its rows speak for (:func:`boatppl.warp.warped`),
+    unless one is said or another node's residual is a function of it.
+    """
     transforms = {name: transform_of(model, name, data) for name in model.nodes}
-    return {name: _table(model, model.nodes[name], data, transforms) for name in model.nodes}
+    compared = {item.name for node in model.nodes.values() for item in node.inputs}
+    found = {}
+    for name, node in model.nodes.items():
+        table = _table(model, node, data, transforms)
+        residual = node.node.residual
+        if node.node.standardised and node.node.transform is None and residual and name not in compared:
+            table = table.rescaled(warped(table.natural, residual.kernel, table.Z, table.groups))
+        found[name] = table
+    return found
 
 
 def transform_of(model: DAG, name: str, data: Measured) -> Transform:
     """Return the node's transform; a node without a parametric part is standardised by its measurements."""
     node = model.nodes[name].node
     transform = Transform(node.transform)
-    if not node.standardised:
-        return transform
-    values = transform.forward(data.values[name])
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return transform
-    mean, spread = float(np.mean(values)), float(np.std(values)) if len(values) > 1 else 0.0
-    constant = spread <= 1e-9 * abs(mean)  # equal measurements differ by rounding at the most
-    return replace(transform, location=mean, spread=(abs(mean) or 1.0) if constant else spread)
+    return standardised(transform, data.values[name]) if node.standardised else transform
 
 
 def _table(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str, Transform]) -> Table:

@@ -1,7 +1,7 @@
 """The scale on which a node is modelled: ``T(y) = (t(y) - location) / spread``."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,28 +19,31 @@ class Transform:
     """A monotone map from a node's natural unit to the scale on which its noise and residual are additive.
 
     ``location`` and ``spread`` are 0 and 1 for a node with a parametric part (its posteriors stay in domain
-    units); a node without one is standardised by them.
+    units); a node without one is standardised by them. ``t`` is of ``(y - anchor) / unit``: only the scale
+    that a node chose for itself (:mod:`boatppl.warp`) has others than 0 and 1.
     """
 
     kind: str | None = None
     location: float = 0.0
     spread: float = 1.0
+    anchor: float = field(default=0.0, repr=False)
+    unit: float = field(default=1.0, repr=False)
 
     def forward(self, values: np.ndarray) -> np.ndarray:
         """Map natural values (any shape) to the transformed scale; outside the domain: not finite."""
         with np.errstate(all="ignore"):
-            return (FORWARD[self.kind](np.asarray(values, float)) - self.location) / self.spread
+            return (FORWARD[self.kind](self._within(values)) - self.location) / self.spread
 
     def inverse(self, transformed: np.ndarray) -> np.ndarray:
         """Map transformed values (any shape) back to the natural unit."""
         raw = np.asarray(transformed, float) * self.spread + self.location
         with np.errstate(over="ignore"):
-            return INVERSE[self.kind](raw)
+            return INVERSE[self.kind](raw) * self.unit + self.anchor
 
     def slope(self, values: np.ndarray) -> np.ndarray:
         """Return dT/dy at natural values (any shape); very large at a 0 that every lower T also gives."""
         with np.errstate(all="ignore"):
-            return SLOPE[self.kind](np.asarray(values, float)) / self.spread
+            return SLOPE[self.kind](self._within(values)) / (self.spread * self.unit)
 
     def log_jacobian(self, values: np.ndarray) -> np.ndarray:
         """Return ``log |dT/dy|``: with it a density of T(y) becomes the density of y in its natural unit.
@@ -54,6 +57,10 @@ class Transform:
     def symbolic(self, values: Any) -> Any:
         """Map a PyTensor expression of natural values to ``t(y)``, before location and spread."""
         return SYMBOLIC[self.kind](values)
+
+    def _within(self, values: np.ndarray) -> np.ndarray:
+        """Values in the transform's own unit, from its anchor."""
+        return (np.asarray(values, float) - self.anchor) / self.unit
 
     @property
     def domain(self) -> str:
@@ -78,6 +85,7 @@ FORWARD: Mapping[str | None, Map] = {
     "log1p": lambda y: np.where(y >= 0.0, np.log1p(y), np.nan),
     "sqrt": np.sqrt,
     "logit": lambda y: np.log(y) - np.log1p(-y),
+    "asinh": np.arcsinh,
 }
 INVERSE: Mapping[str | None, Map] = {
     None: lambda t: t,
@@ -85,6 +93,7 @@ INVERSE: Mapping[str | None, Map] = {
     "log1p": lambda t: np.expm1(np.maximum(t, 0.0)),
     "sqrt": lambda t: np.square(np.maximum(t, 0.0)),
     "logit": _sigmoid,
+    "asinh": np.sinh,
 }
 SLOPE: Mapping[str | None, Map] = {
     None: np.ones_like,
@@ -92,6 +101,7 @@ SLOPE: Mapping[str | None, Map] = {
     "log1p": lambda y: np.where(y > 0.0, 1.0 / (1.0 + y), STEEP),
     "sqrt": lambda y: np.minimum(0.5 / np.sqrt(y), STEEP),
     "logit": lambda y: 1.0 / (y * (1.0 - y)),
+    "asinh": lambda y: 1.0 / np.sqrt(1.0 + y * y),
 }
 SYMBOLIC: Mapping[str | None, Map] = {
     None: lambda y: y,

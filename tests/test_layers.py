@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "boatppl"
 FLOORS = (
     "space measurement plain trial values words text why html limit mounts stage",
     "residual node transform source wiring structure priors unknowns rows",
-    "compile gp graph table draw picture twin dag infer propagate fit predict leave_one_out datatree "
+    "compile gp graph table warp draw picture twin dag infer propagate fit predict leave_one_out datatree "
     "transfer",
     "acquisition averaged chance search suggest incumbent feasible hedge rivals explain evidence policy "
     "fingerprint regret recommend stopping retry limits",

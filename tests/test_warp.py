@@ -1,0 +1,202 @@
+"""The scale that a node of which nothing is known finds for its measurements."""
+
+import numpy as np
+import pymc as pm
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal
+
+import boatppl as boat
+from boatppl.dag import generic_model
+from boatppl.gp.kernel import KINDS, correlation_matrix
+from boatppl.table import measured, tables
+from boatppl.transform import Transform
+from boatppl.trial import State, Trial
+from boatppl.warp import LENGTHSCALES, NOISES, _evidence, _spectra, standardised, warped
+
+GROUPS = np.arange(2)
+
+
+def smooth(rng, n=30):
+    """Inputs ``(n, 2)``, and a Gaussian process at them ``(n,)``."""
+    Z = rng.uniform(size=(n, 2))
+    covariance = correlation_matrix(KINDS["matern52"], Z, Z, GROUPS, np.array([0.4, 0.4]))
+    return Z, rng.multivariate_normal(np.zeros(n), covariance + 1e-6 * np.eye(n))
+
+
+def chosen(values, Z):
+    return warped(values, "matern52", Z, GROUPS)
+
+
+def test_evidence_is_the_density_with_level_and_amplitude_at_their_best():
+    Z, g = smooth(np.random.default_rng(0), n=12)
+    values = 3.0 + np.exp(g)
+    transform = Transform("asinh", anchor=3.1, unit=0.2)
+    densities = []
+    for length in LENGTHSCALES:
+        lengthscale = np.full(2, length * np.sqrt(2))
+        correlation = correlation_matrix(KINDS["matern52"], Z, Z, GROUPS, lengthscale)
+        for noise in NOISES:
+            shape = correlation + noise**2 * np.eye(12)
+
+            def loss(unknowns, shape=shape):
+                level, log_amplitude = unknowns
+                normal = multivariate_normal(np.full(12, level), np.exp(2 * log_amplitude) * shape)
+                return -normal.logpdf(np.arcsinh((values - 3.1) / 0.2))
+
+            densities.append(-minimize(loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-8}).fun)
+    jacobian = (
+        -0.5 * np.log((values - 3.1) ** 2 + 0.2**2).sum()
+    )  # d asinh(u) / dy = 1 / sqrt((y - a)^2 + s^2)
+    expected = np.logaddexp.reduce(densities) + jacobian
+    constant = np.log(len(densities)) * 0 - 0.5 * 12 * (1 + np.log(2 * np.pi))  # the same for every scale
+    found = _evidence(transform, values, list(_spectra("matern52", Z, GROUPS)))
+    assert found + constant == pytest.approx(expected, abs=1e-3)
+
+
+def test_evidence_does_not_depend_on_the_unit_of_location_and_spread():
+    Z, g = smooth(np.random.default_rng(1))
+    values, spectra = np.exp(g), list(_spectra("matern52", Z, GROUPS))
+    plain, moved = Transform("log"), standardised(Transform("log"), values)
+    assert _evidence(plain, values, spectra) == pytest.approx(_evidence(moved, values, spectra))
+
+
+@pytest.mark.parametrize(
+    ("measure", "bends"),
+    [
+        (lambda g: 100.0 + 5.0 * g, False),
+        (lambda g: np.exp(2.0 * g), True),
+        (lambda g: -7.0 - np.exp(2.0 * g), True),  # a deep hole below a plain: logarithmic from above
+        (lambda g: np.sinh(3.0 * g), True),  # heavy tails on both sides
+    ],
+)
+def test_a_scale_bends_where_the_measurements_do(measure, bends):
+    found = []
+    for seed in range(20):
+        Z, g = smooth(np.random.default_rng(seed))
+        found.append(chosen(measure(g), Z).kind is not None)
+    assert np.mean(found) >= 0.85 if bends else np.mean(found) <= 0.15
+
+
+def test_held_out_values_are_likelier_on_the_scale_that_was_found():
+    """Of measurements that vary by factors, rows that the choice has not seen."""
+    gained = []
+    for seed in range(10):
+        Z, g = smooth(np.random.default_rng([seed, 1]), n=60)
+        values = np.exp(2.0 * g)
+        spectra = list(_spectra("matern52", Z, GROUPS))
+        seen = list(_spectra("matern52", Z[:30], GROUPS))
+        bent, natural = chosen(values[:30], Z[:30]), standardised(Transform(), values[:30])
+        later = [_evidence(t, values, spectra) - _evidence(t, values[:30], seen) for t in (bent, natural)]
+        gained.append(later[0] - later[1])
+    assert min(gained) > 10.0  # nats for 30 rows
+
+
+def test_the_choice_does_not_depend_on_the_unit():
+    Z, g = smooth(np.random.default_rng(3))
+    for values in (np.exp(2.0 * g), np.sinh(3.0 * g)):
+        one, thousand = chosen(values, Z), chosen(1000.0 * values, Z)
+        np.testing.assert_allclose(
+            one.forward(values), thousand.forward(1000.0 * values), rtol=1e-9, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("values", [[], [4.0], [1.0] * 12, [1.0, -1.0] * 6, [0.0] * 9 + [1.0, 2.0, 1e6]])
+def test_few_different_values_say_nothing(values):
+    values = np.array(values)
+    found = chosen(values, np.linspace(0, 1, 2 * len(values)).reshape(len(values), 2))
+    assert (found.kind, found.anchor, found.unit) == (None, 0.0, 1.0)
+    assert np.isfinite(found.forward(values)).all()
+
+
+def test_many_rows_are_compared_by_a_part_of_them_and_all_are_standardised():
+    Z, g = smooth(np.random.default_rng(4), n=60)
+    Z, values = np.tile(Z, (20, 1)), np.exp(2.0 * np.tile(g, 20))
+    found = chosen(values, Z)
+    assert found.kind is not None
+    assert np.mean(found.forward(values)) == pytest.approx(0.0, abs=1e-9)
+    assert np.std(found.forward(values)) == pytest.approx(1.0)
+
+
+# -- in a model ---------------------------------------------------------------------------
+
+SPACE = boat.Space(a=boat.Float(-2, 2), b=boat.Float(-2, 2))
+
+
+def table_of(model, name, values):
+    """The table of a node, given its measurements at a design."""
+    trials = [
+        Trial(
+            number,
+            configuration,
+            {},
+            State.COMPLETE,
+            {part: float(column[number]) for part, column in values.items()},
+        )
+        for number, configuration in enumerate(SPACE.design(len(values[name]), 0))
+    ]
+    return tables(model, measured(model, trials))[name]
+
+
+def by_factors():
+    return np.array([np.exp(3.0 * c["a"] + np.sin(4.0 * c["b"])) for c in SPACE.design(30, 0)])
+
+
+def test_a_generic_node_is_on_the_scale_that_its_rows_speak_for():
+    table = table_of(generic_model(SPACE, "cost"), "cost", {"cost": by_factors()})
+    assert table.transform.kind is not None
+    np.testing.assert_allclose(table.y, table.transform.forward(table.natural))
+    np.testing.assert_allclose(table.transform.inverse(table.y), by_factors(), rtol=1e-9)
+    assert (np.mean(table.y), np.std(table.y)) == pytest.approx((0.0, 1.0))
+
+
+@pytest.mark.parametrize("transform", ["sqrt", "log1p"])
+def test_a_scale_that_is_said_is_kept(transform):
+    model = boat.DAGModel(SPACE, [boat.generic("cost", ["a", "b"], transform=transform)])
+    assert table_of(model, "cost", {"cost": by_factors()}).transform.kind == transform
+
+
+def test_a_node_that_others_are_functions_of_stays_in_its_unit():
+    """Its scale would bend the inputs of their residuals, too."""
+    inner, outer = boat.generic("cost", ["a", "b"]), boat.generic("total", ["cost"])
+    values = {"cost": by_factors(), "total": by_factors()}
+    model = boat.DAGModel(SPACE, [inner, outer])
+    assert table_of(model, "cost", values).transform.kind is None
+
+
+def test_a_node_with_a_formula_stays_on_its_scale():
+    @boat.node
+    def cost(a):
+        return pm.Normal("slope", 0.0, 10.0) * a
+
+    model = boat.DAGModel(SPACE, [cost])
+    assert table_of(model, "cost", {"cost": by_factors()}).transform == Transform()
+
+
+def test_bounded_rows_of_a_censored_node_are_on_the_same_scale():
+    model = boat.DAGModel(SPACE, [boat.generic("cost", ["a", "b"], unit="s", censored=True)])
+    design = SPACE.design(30, 0)
+    trials = [
+        Trial(number, configuration, {}, State.COMPLETE, {"cost": float(value)})
+        for number, (configuration, value) in enumerate(zip(design, by_factors(), strict=True))
+    ]
+    slow = Trial(30, {"a": 2.0, "b": 0.4}, {}, State.TIMED_OUT, timeout=2000.0)
+    table = tables(model, measured(model, [*trials, slow]))["cost"]
+    assert table.transform.kind is not None
+    np.testing.assert_allclose(table.whole.y[-1], table.transform.forward(np.array(2000.0)))
+
+
+def goldstein(configuration):
+    """Goldstein & Price (1971): least 3 at (0, -1), up to a million elsewhere."""
+    a, b = configuration["a"], configuration["b"]
+    near = 1 + (a + b + 1) ** 2 * (19 - 14 * a + 3 * a**2 - 14 * b + 6 * a * b + 3 * b**2)
+    far = 30 + (2 * a - 3 * b) ** 2 * (18 - 32 * a + 12 * a**2 + 48 * b - 36 * a * b + 27 * b**2)
+    return near * far
+
+
+def test_an_objective_of_many_orders_of_magnitude_is_optimised():
+    found = []
+    for seed in range(3):
+        study = boat.optimize(goldstein, SPACE, minimize="value", n_trials=30, random_seed=seed).study
+        found.append(min(trial.measurements["value"] for trial in study.trials.finished))
+    assert np.median(found) < 4.0  # on the natural scale: 10 and more
