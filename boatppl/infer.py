@@ -14,17 +14,18 @@ import nutpie
 import pyarrow  # type: ignore[import-untyped]
 from arviz_stats.base.array import array_stats
 from nutpie.compiled_pyfunc import from_pyfunc
+from nutpie.sample import CompiledModel
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from boatppl.compile.density import DEGREES_OF_FREEDOM, FLOOR, BlockDensity, Excess, LogDensity
+from boatppl.compile.density import DEGREES_OF_FREEDOM, FLOOR, BlockDensity, Bound, Excess, LogDensity
+from boatppl.compile.native import native
 from boatppl.table import Table
 
 DEADLINE = 600.0  # seconds for one block: a guard against a sampler that never returns, not a budget
 TOO_LATE = "it was not ready in time"
 ATTEMPTS = 2  # the second one with care
 PATIENCE = 5.0  # seconds, for a sampler that is told to end
-PARALLEL_ROWS = 60  # below it a gradient is over before a second chain has got hold of the interpreter
 WARM_UP_PER_UNKNOWN = 5  # warm-up draws that a mass matrix with correlations needs
 APART = 3.0  # deviations between modes that are two
 CLIMBS = 8  # from points scattered around the prior's centre, in search of modes
@@ -320,19 +321,16 @@ def _nuts(
         begun.add(begin.mode(chain_seed))
         return begin.normals(chain_seed)
 
-    model = from_pyfunc(
-        size,
-        lambda: begin.density(logp),
-        lambda *_: lambda u: {"position": begin.position(u)},
-        [np.dtype("float64")],
-        [(size,)],
-        ["position"],
-        make_initial_point_fn=first,
-    )
-    rows = sum(len(table) for table in tables.values())
-    chains, stats = _run(model, seed, length, cores if rows >= PARALLEL_ROWS else 1, end)
-    if chains.shape != (length.chains, length.draws, size) or not np.isfinite(chains).all():
-        raise SamplerFailed(f"it returned draws of shape {chains.shape}, not all of them finite")
+    if isinstance(logp, Bound):
+        model = native(logp, begin.centre, begin.scale, LATENT, first)
+    else:  # no compiled one: in threads it would wait for the interpreter
+        kind, shape, cores = [np.dtype("float64")], [(size,)], 1
+        by_python = (size, lambda: begin.density(logp), lambda *_: lambda u: {"u": u}, kind, shape, ["u"])
+        model = from_pyfunc(*by_python, make_initial_point_fn=first)
+    u, stats = _run(model, seed, length, cores, end)
+    if u.shape != (length.chains, length.draws, size) or not np.isfinite(u).all():
+        raise SamplerFailed(f"it returned draws of shape {u.shape}, not all of them finite")
+    chains = begin.position(u)
     unknowns, divergences = chains[..., : density.layout.size], int(stats["diverging"].sum())
     verdict = judge(unknowns, divergences, length.acceptable_r_hat)
     if len(begun) == 1 and begin.modes is not None and len(begin.modes) > 1:  # chance: they agree on one mode
@@ -341,9 +339,9 @@ def _nuts(
 
 
 def _run(
-    model: nutpie.compiled_pyfunc.PyFuncModel, seed: int, length: Chains, cores: int, end: float
+    model: CompiledModel, seed: int, length: Chains, cores: int, end: float
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return positions ``(chain, draw, dimension)`` and sampler statistics ``(chain, draw)``."""
+    """Return draws of u ``(chain, draw, dimension)`` and sampler statistics ``(chain, draw)``."""
     sampler = None
     # The variables and the residual's scales of a node are correlated. But a hundred latent scales of robust
     # rows are hardly, and correlations that a short warm-up imagines cost twice the steps and diverge.
@@ -390,9 +388,9 @@ def _leave(sampler: Any) -> None:
 
 
 def _read(trace: Any, draws: int, size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the last ``draws`` positions of each chain and their statistics from Arrow's columns."""
+    """Return the last ``draws`` of each chain, in u, and their statistics from Arrow's columns."""
     positions, statistics = trace.get_arrow_trace()
-    chains = [pyarrow.array(chain.column("position")).flatten().to_numpy() for chain in positions]
+    chains = [pyarrow.array(chain.column("u")).flatten().to_numpy() for chain in positions]
     stats = {
         name: np.stack(
             [pyarrow.array(chain.column(name)).to_numpy(zero_copy_only=False) for chain in statistics]

@@ -83,6 +83,33 @@ class Excess:
         return Excess(self.above[draws], self.scale[draws])
 
 
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A block's density given measurements: a function of ``parts`` of the position and ``arguments``."""
+
+    function: Any
+    parts: Sequence[slice]
+    arguments: Sequence[np.ndarray]
+
+    def __call__(self, position: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the log density and its gradient at a position, the latter ``(dimension,)``.
+
+        It never raises and never returns NaN: where the density is not finite, or what the developer wrote
+        raises, it is ``FLOOR`` with a zero gradient.
+        """
+        position = np.asarray(position, float)
+        try:
+            value, gradient = self.function(*[position[part] for part in self.parts], *self.arguments)
+        except NumbaError:  # the code itself could not be compiled: no density at all, and not a low one
+            raise
+        except Exception:  # of compiled code: a matrix of the developer's without a factor, say
+            return FLOOR, np.zeros_like(position)
+        value = float(value)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()) or value <= FLOOR:
+            return FLOOR, np.zeros_like(position)
+        return value, gradient
+
+
 class BlockDensity:
     """The compiled log density of a block (DESIGN, *Mathematics*): priors and each node's marginal
     likelihood.
@@ -154,31 +181,12 @@ class BlockDensity:
             total = total + _node_density(node, own, inputs[node.name], values, shared, block)
         return total
 
-    def bind(self, tables: Mapping[str, Table]) -> LogDensity:
-        """Return ``position -> (log density, gradient)`` for the measurements in the tables.
-
-        It never raises and never returns NaN: where the density is not finite, or what the developer wrote
-        raises, it is ``FLOOR`` with a zero gradient.
-        """
+    def bind(self, tables: Mapping[str, Table]) -> "Bound":
+        """Return ``position -> (log density, gradient)`` for the measurements in the tables."""
         arguments = [item for node in self.block.nodes for item in _arguments(tables[node.name])]
-        function = self.function.vm.jit_fn
         scales, excesses = self._latent_rows(tables)
-        parts = [slice(self.layout.size), *scales.values(), *excesses.values()]
-
-        def density(position: np.ndarray) -> tuple[float, np.ndarray]:
-            position = np.asarray(position, float)
-            try:
-                value, gradient = function(*[position[part] for part in parts], *arguments)
-            except NumbaError:  # the code itself could not be compiled: no density at all, and not a low one
-                raise
-            except Exception:  # of compiled code: a matrix of the developer's without a factor, say
-                return FLOOR, np.zeros_like(position)
-            value = float(value)
-            if not (np.isfinite(value) and np.isfinite(gradient).all()) or value <= FLOOR:
-                return FLOOR, np.zeros_like(position)
-            return value, gradient
-
-        return density
+        parts = [slice(0, self.layout.size), *scales.values(), *excesses.values()]
+        return Bound(self.function.vm.jit_fn, parts, arguments)
 
     def dimension(self, tables: Mapping[str, Table]) -> int:
         """Return the length of the position for these tables: robust nodes add one latent scale a row,
