@@ -14,7 +14,8 @@ from benchmarks.figures import Figure, markdown_table
 from benchmarks.race import Trace
 from benchmarks.rows import read as rows_of
 from benchmarks.runs import COLUMNS, trace_of
-from benchmarks.standings import brief, course, lead
+from benchmarks.standings import brief, course, lead, overall
+from benchmarks.suite import suite
 from benchmarks.wrong_systems import RIGHT, SECOND_HALF, WRONG
 from boatppl.words import listed
 from models.jvm_gc import acceptance
@@ -74,6 +75,13 @@ HUNDRED_PARAMETERS = """\
 Branin-Hoo in two of 100 parameters. By how much the noise-free value of what each tuner recommends is above
 the optimum: medians."""
 
+NOTHING_KNOWN = """\
+**Nothing known, simulations** (`python -m benchmarks.compare --problems {problems} --tuners {tuners}
+--trials {trials} --times 1 --seeds {seeds} --results benchmarks/results/generic`). Functions of 2 to 20
+parameters, a mixed and a conditional space, noise of 5 % and 20 % of the spread over the space. *generic* is
+ours. Trials until what is recommended is within 5 % of the optimum (of the typical value where that is 0),
+medians; `>`: the median run did not get there; the first one is **bold**."""
+
 HEDGED = """\
 **When the model is wrong, simulations** (`python -m benchmarks.wrong_models`; the halves apart stand in
 [benchmarks/results/wrong_models.md](benchmarks/results/wrong_models.md)).
@@ -105,6 +113,7 @@ def figures() -> str:
         _compared("scheduling-100", MORE_MACHINES, _courses, in_words="a hundred", coordinates=299),
         _compared("scheduling-300", MORE_MACHINES, _courses, in_words="three hundred", coordinates=899),
         _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
+        _compared("generic", NOTHING_KNOWN, lambda traces, trials: overall(traces, suite())),
         _compared("many", HUNDRED_PARAMETERS, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
         _wrong(),
         _faults(),
@@ -143,14 +152,22 @@ def _simulated() -> list[str]:
 
 
 def _compared(folder: str, text: str, shown: Callable[[Sequence[Trace], int], str], **said: object) -> str:
-    """Return what one comparison of tuners was, and what is shown of its runs and our trials in each; the
-    text's own places are filled by ``said``."""
+    """Return what one comparison of tuners was, and what is shown of its runs and our trials in each.
+
+    The text has places for who was compared on what, and its own, which ``said`` fills.
+    """
     traces = [trace_of(row) for row in rows_of(RESULTS / folder / "compare.csv", COLUMNS)]
     if not traces:
         return ""
     trials = min(item.budget for item in traces)
-    about = text.format(seeds=len({item.seed for item in traces}), trials=trials, folder=folder, **said)
+    said |= {"folder": folder, "trials": trials, "seeds": len({item.seed for item in traces})}
+    said |= {f"{part}s": " ".join(_different(traces, part)) for part in ("problem", "tuner")}
+    about = text.format(**said)
     return f"{_filled(about)}\n\n{shown(traces, trials)}"
+
+
+def _different(traces: Sequence[Trace], part: str) -> list[str]:
+    return list(dict.fromkeys(getattr(item, part) for item in traces))
 
 
 def _courses(traces: Sequence[Trace], trials: int) -> str:

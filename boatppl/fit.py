@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from boatppl.compile import native
 from boatppl.compile.density import INDUCING_POINTS, BlockDensity, density_of
 from boatppl.gp import tabulated
 from boatppl.gp.conditional import rehearse
@@ -56,7 +55,6 @@ class Inference:
         """
         with self._compiling:  # a study may compile beside its first trials
             nothing = tables(self.model, measured(self.model, []))
-            native.rehearse()
             for block in self.model.blocks[len(self.densities) :]:
                 density = density_of(block)
                 density.bind(nothing)(density.start(nothing))

@@ -13,7 +13,7 @@ import numpy as np
 import nutpie
 import pyarrow  # type: ignore[import-untyped]
 from arviz_stats.base.array import array_stats
-from nutpie.compiled_pyfunc import from_pyfunc
+from nutpie.compiled_pyfunc import PyFuncModel, from_pyfunc
 from nutpie.sample import CompiledModel
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
@@ -321,13 +321,9 @@ def _nuts(
         begun.add(begin.mode(chain_seed))
         return begin.normals(chain_seed)
 
-    if isinstance(logp, Bound):
-        model = native(logp, begin.centre, begin.scale, LATENT, first)
-    else:  # no compiled one: in threads it would wait for the interpreter
-        kind, shape, cores = [np.dtype("float64")], [(size,)], 1
-        by_python = (size, lambda: begin.density(logp), lambda *_: lambda u: {"u": u}, kind, shape, ["u"])
-        model = from_pyfunc(*by_python, make_initial_point_fn=first)
-    u, stats = _run(model, seed, length, cores, end)
+    model = _walked(logp, begin, first)
+    waiting = isinstance(model, PyFuncModel)  # for the interpreter, where there are several threads
+    u, stats = _run(model, seed, length, 1 if waiting else cores, end)
     if u.shape != (length.chains, length.draws, size) or not np.isfinite(u).all():
         raise SamplerFailed(f"it returned draws of shape {u.shape}, not all of them finite")
     chains = begin.position(u)
@@ -336,6 +332,21 @@ def _nuts(
     if len(begun) == 1 and begin.modes is not None and len(begin.modes) > 1:  # chance: they agree on one mode
         verdict = replace(verdict, r_hat=np.inf)
     return _posterior(density, tables, chains.reshape(-1, size), stats, length, verdict, begin.centre)
+
+
+def _walked(logp: LogDensity, begin: Start, first: Callable[[int], np.ndarray]) -> CompiledModel:
+    """Return what nutpie walks through."""
+    if isinstance(logp, Bound):
+        try:
+            return native(logp, begin.centre, begin.scale, LATENT, first)
+        except (
+            AttributeError,
+            TypeError,
+        ) as error:  # another version of numba or nutpie has moved its insides
+            logging.getLogger("boatppl").warning("chains go through Python, which takes longer: %s", error)
+    kind, shape = [np.dtype("float64")], [begin.centre.shape]
+    by_python = (lambda: begin.density(logp), lambda *_: lambda u: {"u": u}, kind, shape, ["u"])
+    return from_pyfunc(len(begin.centre), *by_python, make_initial_point_fn=first)
 
 
 def _run(

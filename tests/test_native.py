@@ -165,3 +165,17 @@ def test_draws_are_the_same_whatever_the_threads(name):
     length = Chains(draws=20, tune=20, chains=4, dispersed=False)
     one, four = (infer.sample(density, mine, 5, length, cores=cores) for cores in (1, 4))
     np.testing.assert_array_equal(one.position, four.position)
+
+
+def test_where_the_insides_of_numba_have_moved_chains_go_through_python(monkeypatch, caplog):
+    density, mine, _, _ = bound("plain")
+    length = Chains(draws=4, tune=4, chains=2, target_accept=0.8, dispersed=False)
+    ours = infer.sample(density, mine, 3, length)
+
+    def moved(*_):
+        raise AttributeError("module 'numba' has no attribute 'insides'")
+
+    monkeypatch.setattr(infer, "native", moved)
+    theirs = infer.sample(density, mine, 3, length)
+    np.testing.assert_allclose(ours.position, theirs.position, rtol=1e-5, atol=1e-6)
+    assert "through Python" in caplog.text

@@ -72,12 +72,6 @@ def native(
     )
 
 
-def rehearse() -> None:
-    """Compile what serves every density, or read it from the cache."""
-    _density()
-    _copy()
-
-
 def _compiled(logp: Bound, position: np.ndarray) -> tuple[int, int, Any]:
     """Return where the density is that was compiled for such arguments, where what calls it is, and in which
     library."""
