@@ -35,6 +35,7 @@ def standardised(transform: Transform, values: np.ndarray) -> Transform:
     return Transform(plain.kind, mean, spread, plain.anchor, plain.unit)
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # measurements of 1e300 stay on their scale
 def warped(values: np.ndarray, kernel: str, Z: np.ndarray, groups: np.ndarray) -> Transform:
     """Return the standardised transform for which the evidence is greatest.
 
