@@ -162,7 +162,7 @@ class BlockDensity:
         # that changes the rounding, and a study that is resumed on the same machine would go another way.
         with pytensor.config.change_flags(numba__fastmath=False):
             self.function = pytensor.function([head, *latent, *data], [total, gradient], **options)
-        self.function.vm.jit_fn.targetoptions["nogil"] = True  # chains run beside each other
+        self.function.vm.jit_fn.targetoptions["nogil"] = True  # other threads go on meanwhile
         self._constrain: tuple[list[str], Any] | None = None
         self._log_prior: Any = None
 
