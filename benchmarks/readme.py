@@ -20,6 +20,7 @@ from benchmarks.wrong_systems import RIGHT, SECOND_HALF, WRONG
 from boatppl.words import listed
 from models.jvm_gc import acceptance
 from models.sgd_scheduling import compare as scheduling
+from models.sgd_scheduling import transfer
 from models.sgd_scheduling.best_known import read
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,11 @@ without noise: medians. *generic* is ours without the model."""
 MORE_MACHINES = """\
 **Scheduling SGD on {in_words} machines, a simulation** (the same with `--problems {folder}
 --trials {trials} --results benchmarks/results/{folder}`): {coordinates} coordinates; {seeds} clusters."""
+
+INHERITED = """\
+**The same machines train another network, a simulation** (`python -m models.sgd_scheduling.transfer`). Ten
+machines whose speeds an earlier study of {trials} trials has learned, with `prior_from=` that study and
+without, on {clusters} clusters; what is recommended, without noise."""
 
 NETWORKED = """\
 **Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
@@ -112,6 +118,7 @@ def figures() -> str:
         _compared("scheduling", TOGETHER, _courses),
         _compared("scheduling-100", MORE_MACHINES, _courses, in_words="a hundred", coordinates=299),
         _compared("scheduling-300", MORE_MACHINES, _courses, in_words="three hundred", coordinates=899),
+        _inherited(),
         _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
         _compared("generic", NOTHING_KNOWN, lambda traces, trials: overall(traces, suite())),
         _compared("many", HUNDRED_PARAMETERS, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
@@ -164,6 +171,13 @@ def _compared(folder: str, text: str, shown: Callable[[Sequence[Trace], int], st
     said |= {f"{part}s": " ".join(_different(traces, part)) for part in ("problem", "tuner")}
     about = text.format(**said)
     return f"{_filled(about)}\n\n{shown(traces, trials)}"
+
+
+def _inherited() -> str:
+    rows = read(transfer.TABLE)
+    text = INHERITED.format(trials=transfer.TRIALS, clusters=len({row["seed"] for row in rows}))
+    lines = "\n".join(transfer.summary(rows))
+    return f"{_filled(text)}\n\n```\n{lines}\n```"
 
 
 def _different(traces: Sequence[Trace], part: str) -> list[str]:

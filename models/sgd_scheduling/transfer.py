@@ -54,8 +54,8 @@ def tuned(
 
 
 def summary(rows: Sequence[dict[str, str]]) -> list[str]:
-    """Return a line for each way: trials to 5 % of the best known, by cluster (``-``: not in ten), and how
-    far above it the recommendations are after 2, 4 and 10 trials (medians)."""
+    """Return a line for each way: how far above the best known the recommendations are after 2, 4 and 10
+    trials (medians), and trials to 5 % of it, by cluster (``-``: not in ten)."""
     lines = []
     for way in ("no", "yes"):
         paths: dict[str, list[float]] = {}
@@ -66,8 +66,8 @@ def summary(rows: Sequence[dict[str, str]]) -> list[str]:
         above = [np.median([path[k - 1] for path in paths.values()]) - 1 for k in (2, 4, 10)]
         said = ", ".join("-" if k is None else str(k) for k in reached)
         lines.append(
-            f"{'with' if way == 'yes' else 'without'} prior_from=: trials to 5 %: {said}; above the best "
-            f"known after 2, 4, 10 trials: {above[0]:.0%}, {above[1]:.0%}, {above[2]:.0%} (medians)"
+            f"{'with' if way == 'yes' else 'without':8}prior_from=   above the best known after 2, 4, 10 "
+            f"trials: {above[0]:.0%}, {above[1]:.0%}, {above[2]:.0%} (medians); trials to 5 %: {said}"
         )
     return lines
 
