@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from boatppl.compile.density import INDUCING_POINTS, BlockDensity, density_of
+from boatppl.compile.density import BlockDensity, density_of
 from boatppl.gp import tabulated
 from boatppl.gp.conditional import rehearse
 from boatppl.gp.entry import likelihood_address
+from boatppl.gp.inducing import LEAST_POINTS
 from boatppl.graph import DAG
 from boatppl.infer import ATTEMPTS, SHORT, BlockPosterior, Chains, sample
 from boatppl.propagate import Posterior, condition
@@ -64,7 +65,7 @@ class Inference:
                 if residuals:
                     rehearse(slopes=bool(self.model.space.continuous.any()), many_rows=many_rows)
                 if many_rows:
-                    likelihood_address(INDUCING_POINTS)
+                    likelihood_address(LEAST_POINTS)
                     tabulated.rehearse()
 
     def posterior(self, data: Measured, length: Chains = SHORT, longer: Chains | None = None) -> Posterior:

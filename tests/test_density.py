@@ -13,9 +13,9 @@ import pytest
 from pytensor.graph.replace import graph_replace
 
 import boatppl as boat
-from boatppl.compile.density import FLOOR, INDUCING_POINTS, density_of, inducing_points
+from boatppl.compile.density import FLOOR, density_of, inducing_points
 from boatppl.dag import DAGModel
-from boatppl.gp.inducing import EXACT_ROWS
+from boatppl.gp.inducing import EXACT_ROWS, LEAST_POINTS
 from boatppl.table import measured, tables
 from boatppl.twin import block_to_pymc
 
@@ -428,7 +428,7 @@ def test_large_tables_use_inducing_points_and_are_close_to_exact():
     block = next(block for block in MODEL.blocks if block.name == "plain")
     density = density_of(block)
     many = tables(MODEL, measured(MODEL, trials(MODEL, EXACT_ROWS + 1)))
-    assert inducing_points(many["plain"]).shape == (INDUCING_POINTS, 2)
+    assert inducing_points(many["plain"]).shape == (LEAST_POINTS, 2)
     assert inducing_points(TABLES["plain"]).shape == (0, 2)
     places = places_of(density, many)
     exact = compiled(block_to_pymc(block, many), places)

@@ -12,6 +12,7 @@ from boatppl.gp import (
     log_marginal,
     log_marginal_inducing,
 )
+from boatppl.gp.inducing import enough_points
 
 GROUPS = np.array([0, 1, 1])
 LENGTHSCALE = np.array([0.6, 0.9])
@@ -237,3 +238,26 @@ def test_chosen_points_are_repeatable_and_better_than_the_first_rows():
 
 def test_rows_without_columns_have_one_place():
     assert choose_inducing(np.zeros((7, 0)), 3, 0).shape == (1, 0)
+
+
+# -- how many points ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("columns", "lost"), [(1, 0.001), (2, 0.15), (3, 0.1)])
+def test_as_many_points_as_are_enough_lose_little(columns, lost):
+    """Nats a row of a process as smooth as our prior expects, with noise of a tenth."""
+    rows, rng = 400, np.random.default_rng(0)
+    Z, lengthscale = rng.random((rows, columns)), np.full(columns, 0.3 * np.sqrt(columns))
+    groups, noise = np.arange(columns), np.full(rows, 0.01)
+    K = correlation_matrix(KINDS["matern52"], Z, Z, groups, lengthscale) + 0.01 * np.eye(rows)
+    y = np.linalg.cholesky(K) @ rng.normal(size=rows)
+    known = (KINDS["matern52"], y, Z, groups, 1.0, lengthscale, noise)
+    points = choose_inducing(Z, enough_points(rows, columns), 0)
+    assert 0.0 <= log_marginal(*known)[0] - log_marginal_inducing(*known, points)[0] < lost * rows
+
+
+def test_points_set_in_as_rows_become_many_and_cost_is_bounded():
+    assert [enough_points(200, columns) for columns in (1, 6)] == [0, 0]
+    assert [enough_points(201, columns) for columns in (1, 2, 3, 6)] == [50, 50, 200, 200]
+    counts = [enough_points(rows, 6) for rows in (1_000, 1_001, 4_000, 10_000, 1_000_000)]
+    assert counts == [200, 199, 100, 63, 50]

@@ -17,7 +17,7 @@ from scipy.special import gammaln
 from boatppl.compile.batch import batch, interpreted, symbol
 from boatppl.compile.marginal import GPMarginal, NormalMarginal
 from boatppl.gp.entry import likelihood_address
-from boatppl.gp.inducing import EXACT_ROWS, choose_inducing
+from boatppl.gp.inducing import choose_inducing, enough_points
 from boatppl.graph import Block, NodeGraph
 from boatppl.stage import stage
 from boatppl.table import Table
@@ -27,7 +27,6 @@ LogDensity = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 DEGREES_OF_FREEDOM = 4.0  # of robust (Student-t) noise
 FLOOR = -1e300  # a log density that is not finite; the sampler must never see NaN
-INDUCING_POINTS = 50  # of a table above EXACT_ROWS rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,10 +298,9 @@ def inducing_points(table: Table) -> np.ndarray:
 
     A function of the table alone, so that the draws and everything conditioned on them use the same ones.
     """
-    whole = table.whole
-    if len(whole) <= EXACT_ROWS:
-        return np.zeros((0, whole.Z.shape[1]))
-    return choose_inducing(whole.Z, INDUCING_POINTS, seed=0)
+    Z = table.whole.Z
+    points = enough_points(*Z.shape)
+    return choose_inducing(Z, points, seed=0) if points else Z[:0]
 
 
 def _arguments(table: Table) -> list[np.ndarray]:
