@@ -155,8 +155,10 @@ def beside(line: dict[str, Any], found: Found, reason: str) -> Figure:
 
 
 def many_rows(plan: Plan) -> Iterator[Figure]:
-    """Growth: one node over machines."""
-    for machines, trials, bound in ((10, 100, 10.0), (10, 1000, 30.0)):
+    """Growth: one node over machines, a curve of five numbers of rows."""
+    machines, bounds = 10, {100: 10.0, 1000: 30.0}
+    for trials in (10, 30, 100, 300, 1000):
+        bound = bounds.get(trials)
         found = run_task("rows", limit=plan.limit + 30, machines=machines, trials=trials)
         what = f"ask(), {machines * trials:,} rows ({machines} machines x {trials:,} trials)"
         asks = [line["seconds"] for line in found.lines if "seconds" in line]
