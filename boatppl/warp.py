@@ -1,12 +1,13 @@
-"""The scale of a node of which nothing is known: the one on which its measurements look most like a Gaussian
+"""The scale of a node of which nothing is known: that on which its measurements look most like a Gaussian
 process.
 
-Of natural, arc-sinh scales that are linear near an anchor and logarithmic far from it, and no other: an
-objective that is three at its best and a million elsewhere is no Gaussian process in its natural unit. The
-evidence for each includes the Jacobian (Snelson et al. 2004, eq. 6), so scales can be compared.
+An objective that is 3 at its best and a million elsewhere is no Gaussian process in its natural unit. Beside
+that there are the logarithm and arc-sinh scales, which are linear near an anchor and logarithmic far from it.
+The evidence for each includes the Jacobian, so that they can be compared (Snelson et al. 2004, eq. 6).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import logsumexp
@@ -24,15 +25,14 @@ NOISES = (0.003, 0.03, 0.1, 0.3, 1.0)
 
 def standardised(transform: Transform, values: np.ndarray) -> Transform:
     """Return a transform with the location and spread that standardise some values ``(row,)``."""
-    plain = Transform(transform.kind, anchor=transform.anchor, unit=transform.unit)
+    plain = replace(transform, location=0.0, spread=1.0)
     there = plain.forward(values)
     there = there[np.isfinite(there)]
     if len(there) == 0:
         return plain
     mean, spread = float(np.mean(there)), float(np.std(there)) if len(there) > 1 else 0.0
     constant = spread <= 1e-9 * abs(mean)  # equal measurements differ by rounding at the most
-    spread = (abs(mean) or 1.0) if constant else spread
-    return Transform(plain.kind, mean, spread, plain.anchor, plain.unit)
+    return replace(plain, location=mean, spread=(abs(mean) or 1.0) if constant else spread)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # measurements of 1e300 stay on their scale
