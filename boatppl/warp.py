@@ -76,8 +76,8 @@ def _spectra(kernel: str, Z: np.ndarray, groups: np.ndarray) -> Iterator[tuple[n
 def _evidence(
     transform: Transform, values: np.ndarray, spectra: list[tuple[np.ndarray, np.ndarray]]
 ) -> float:
-    """Return the log density of values ``(row,)`` in their natural unit: level and amplitude at their best,
-    averaged over lengthscales and noise."""
+    """Return the log density of values ``(row,)`` in their natural unit, up to a constant: level and
+    amplitude at their best, summed over lengthscales and noise."""
     y, ones, found = transform.forward(values), np.ones(len(values)), []
     for eigenvalues, vectors in spectra:
         along, level = y @ vectors, ones @ vectors

@@ -97,7 +97,7 @@ def of_c(logp, start):
     return density
 
 
-def around(density, logp, origin):
+def around(density, origin):
     rng = np.random.default_rng(1)
     size = density.layout.size
     return Start(origin, 0.3 * np.eye(size) + 0.05 * rng.normal(size=(size, size)))
@@ -106,7 +106,7 @@ def around(density, logp, origin):
 @pytest.mark.parametrize("name", NODES)
 def test_c_and_python_call_the_same_density(name):
     density, _, logp, origin = bound(name)
-    start = around(density, logp, origin)
+    start = around(density, origin)
     ours, theirs = of_c(logp, start), start.density(logp)
     rng, lows = np.random.default_rng(2), 0
     for away, rel in [(1.0, 1e-9), (60.0, 1e-6)] * 25:  # far away little is left of a difference's digits
@@ -134,7 +134,7 @@ def test_where_there_is_no_density_it_is_the_floor_with_no_slope(capfd):
 
 def test_nothing_is_left_behind_by_a_call():
     density, _, logp, origin = bound("robust")
-    called = of_c(logp, around(density, logp, origin))
+    called = of_c(logp, around(density, origin))
     called(np.zeros(len(origin)))
     _nrt.memsys_enable_stats()
     try:
