@@ -73,7 +73,7 @@ def trace(
     stopped, value = "", float("nan")
     began = time.perf_counter()
     try:
-        tuner = ENTRANTS[name].tuner(name, problem, seed, n_trials)
+        tuner = ENTRANTS[name].tuner(problem, seed, n_trials)
     except PeerError as error:
         return Trace(problem.name, name, seed, (), (), stopped=f"failed: {_said(error)}", budget=n_trials)
     opened = time.perf_counter() - began

@@ -213,7 +213,7 @@ def lead(traces: Sequence[Trace], n: int) -> str:
     """Say how many times as much the best tuner without structure has after ``n`` trials as structured, on
     one problem whose gaps are shares of its optimum, and how many times a perfect tuner would."""
     groups = by_tuner(traces)
-    others = [name for name in groups if name != "structured"]
+    others = [name for name in groups if not ENTRANTS[name].model]
     rival = min(others, key=lambda name: middle(run.gap_at(n) for run in groups[name]))
     ours, theirs = ([1 + run.gap_at(n) for run in runs] for runs in paired(groups, ("structured", rival)))
     ratios = [their / our for their, our in zip(theirs, ours, strict=True)]

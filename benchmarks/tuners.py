@@ -39,9 +39,9 @@ class Tuner(Protocol):
 class Boat:
     """Our own study: with the problem's model, or generic, which is told the objective alone."""
 
-    def __init__(self, problem: Problem, seed: int, structured: bool) -> None:
-        model = problem.structured(problem.space) if structured else problem.space
-        self._study = boat.Study(model, minimize=problem.objective, random_seed=seed)
+    def __init__(self, problem: Problem, seed: int, entrant: "Entrant") -> None:
+        model = problem.structured(problem.space) if entrant.model else problem.space
+        self._study = boat.Study(model, minimize=problem.objective, hedge=entrant.hedge, random_seed=seed)
         self._names = list(self._study.model.nodes)
         self.versions: Mapping[str, str] = {}
         self.process = os.getpid()
@@ -124,6 +124,8 @@ class Entrant:
     options: Mapping[str, Any] = field(default_factory=dict)
     graph: bool = False
     numbers_only: bool = False
+    model: bool = False
+    hedge: bool = True
 
     @property
     def ours(self) -> bool:
@@ -132,13 +134,15 @@ class Entrant:
 
     def takes(self, problem: Problem) -> bool:
         """Whether the tuner can be run on a problem."""
+        if self.model and problem.structured is None:
+            return False
         numbers = all(isinstance(p, boat.Float | boat.Integer) for p in problem.space.parameters.values())
         return (numbers or not self.numbers_only) and (problem.network is not None or not self.graph)
 
-    def tuner(self, name: str, problem: Problem, seed: int, budget: int) -> Tuner:
+    def tuner(self, problem: Problem, seed: int, budget: int) -> Tuner:
         """Return a fresh tuner, its environment built where it is not there. Raises Unavailable."""
         if self.ours:
-            return Boat(problem, seed, structured=name == "structured")
+            return Boat(problem, seed, self)
         return Other(problem, seed, budget, self)
 
 
@@ -148,7 +152,8 @@ def _opentuner(technique: str, said: str) -> Entrant:
 
 
 ENTRANTS: dict[str, Entrant] = {
-    "structured": Entrant("the problem's model, hedged with the generic one; defaults"),
+    "structured": Entrant("the problem's model, hedged with the generic one; defaults", model=True),
+    "structured-alone": Entrant("the problem's model; hedge=False, else defaults", model=True, hedge=False),
     "generic": Entrant("the space alone; defaults"),
     "botorch": Entrant(
         "SingleTaskGP, qLogNEI, 10 restarts of 512; initial trials as ours", "botorch_peer.py", "botorch"

@@ -249,6 +249,14 @@ def test_a_peer_sees_every_configuration_as_it_is():
     assert codecs == {"none", "fast", "dense"}
 
 
+def test_structured_alone_is_the_model_without_the_generic_rival():
+    alone, hedged = ENTRANTS["structured-alone"], ENTRANTS["structured"]
+    weights = [list(entrant.tuner(PROBLEMS["dropwave"], 1, 5)._study.weights) for entrant in (alone, hedged)]
+    assert weights == [["structured"], ["structured", "generic"]]
+    assert not alone.takes(PROBLEMS["hartmann6"])
+    assert ENTRANTS["generic"].takes(PROBLEMS["hartmann6"])
+
+
 def test_a_space_no_peer_takes_is_named():
     with pytest.raises(TypeError, match="level is a Ordinal"):
         spec_of(boat.Space(level=boat.Ordinal([1, 2, 4])), "value", seed=0, n_initial=1)
