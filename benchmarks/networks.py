@@ -96,7 +96,7 @@ def _level(name: str, inputs: tuple[str, ...], size: float, exact: bool) -> Node
 
     mean.__name__ = name
     residual = boat.GP(inputs=list(inputs), kernel="expquad", amplitude=pm.HalfNormal.dist(2 * size))
-    return boat.node(residual=residual, noise=pm.HalfNormal.dist(1e-4 * size) if exact else None)(mean)
+    return boat.node(residual=residual, noise=0 if exact else None)(mean)
 
 
 # -- Branin, in the original's two terms ---------------------------------------------------------------------

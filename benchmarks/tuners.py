@@ -41,7 +41,10 @@ class Boat:
 
     def __init__(self, problem: Problem, seed: int, entrant: "Entrant") -> None:
         model = problem.structured(problem.space) if entrant.model else problem.space
-        self._study = boat.Study(model, minimize=problem.objective, hedge=entrant.hedge, random_seed=seed)
+        options: dict[str, Any] = {} if entrant.model or problem.noise else {"noise": 0}
+        self._study = boat.Study(
+            model, minimize=problem.objective, hedge=entrant.hedge, random_seed=seed, **options
+        )
         self._names = list(self._study.model.nodes)
         self.versions: Mapping[str, str] = {}
         self.process = os.getpid()
@@ -154,7 +157,7 @@ def _opentuner(technique: str, said: str) -> Entrant:
 ENTRANTS: dict[str, Entrant] = {
     "structured": Entrant("the problem's model, hedged with the generic one; defaults", model=True),
     "structured-alone": Entrant("the problem's model; hedge=False, else defaults", model=True, hedge=False),
-    "generic": Entrant("the space alone; defaults"),
+    "generic": Entrant("the space alone; noise=0 where runs do not scatter, else defaults"),
     "botorch": Entrant(
         "SingleTaskGP, qLogNEI, 10 restarts of 512; initial trials as ours", "botorch_peer.py", "botorch"
     ),

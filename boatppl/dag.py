@@ -100,14 +100,14 @@ class NodeView:
 def generic_model(space: Space, objective: str, like: Node | None = None) -> DAGModel:
     """Return the model that knows nothing: one node over every parameter and context of the space.
 
-    It inherits ``like``'s transform and robustness, and whether a time limit bounds it: ``like`` is the
-    developer's node of the same measurement. The last few are kept: a space that is tuned again is not
-    compiled again.
+    It inherits ``like``'s transform and robustness, whether it has noise at all, and whether a time limit
+    bounds it: ``like`` is the developer's node of the same measurement. The last few are kept: a space that
+    is tuned again is not compiled again.
     """
     options: dict[str, Any] = {}
     if like is not None:
         options = {"unit": like.unit, "transform": like.transform, "robust": like.robust}
-        options["censored"] = like.censored
+        options |= {"noise": 0 if like.deterministic else None, "censored": like.censored}
     key = (id(space), objective, *options.values())  # no other space has the id while the model keeps this
     if key not in _GENERIC:
         inputs = [*space.parameters, *space.contexts]

@@ -138,6 +138,7 @@ def _row(model: DAG, name: str) -> Row:
         details += ["robust"] if part.robust else []
         details += ["censored"] if part.censored else []
         details += [f"noise = {_noise(part)}"] if part.noise_arguments else []
+        details += ["no noise"] if part.deterministic else []
     details += [f"for each {' and '.join(part.over + part.dims)}"] if part.over + part.dims else []
     return name, part.unit or "", text, process, details
 

@@ -64,7 +64,9 @@ def _part(part: Node | Derived | Shared) -> Description:
         "dims": list(part.dims),
     }
     if isinstance(part, Node):
-        noise = _digest(content(part.noise)) if part.noise_arguments else _prior(part.noise)
+        noise: str | None = "0" if part.deterministic else None
+        if not part.deterministic:
+            noise = _digest(content(part.noise)) if part.noise_arguments else _prior(part.noise)
         found |= {
             "transform": part.transform,
             "robust": part.robust,

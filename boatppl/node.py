@@ -4,7 +4,7 @@ import inspect
 import keyword
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pymc as pm
 
@@ -48,6 +48,11 @@ class Node:
     def dims(self) -> tuple[str, ...]:
         """The dims of what the function returns: none, one number for each element of ``over``."""
         return ()
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether a run repeated is said to measure the same: ``noise=0``."""
+        return _is_zero(self.noise)
 
     @property
     def noise_arguments(self) -> tuple[str, ...]:
@@ -142,8 +147,9 @@ def node(
         :class:`GP`, or None for a purely parametric node.
     noise
         The prior of the standard deviation of run-to-run variation on the transformed scale
-        (``pm.HalfNormal.dist(0.1)``), or a function wired as a node is that returns that standard deviation.
-        By default half-normal with a tenth of the spread that the priors give the formula over the space.
+        (``pm.HalfNormal.dist(0.1)``), or a function wired as a node is that returns that standard deviation,
+        or 0 where a run repeated with the same inputs measures the same. By default half-normal with a tenth
+        of the spread that the priors give the formula over the space.
     over
         One dim or several: the function is written for one element and serves every element along the dims.
     censored
@@ -177,10 +183,7 @@ def node(
             raise ModelError(f"residual= of node {name!r} is a boat.GP(...) or None; got {residual!r}.")
         if not isinstance(robust, bool):
             raise ModelError(f"robust= of node {name!r} is True or False; got {robust!r}.")
-        if inspect.isfunction(noise):
-            _wires(noise, f"noise= of node {name!r}")
-        else:
-            check_prior(f"noise= of node {name!r}:", noise)
+        _check_noise(name, noise, robust)
         dims = _dims(over, name)
         _check_unit(unit, name)
         _check_censored(name, censored, unit, dims)
@@ -264,6 +267,7 @@ def generic(
     transform: str | None = None,
     robust: bool = False,
     kernel: str = "matern52",
+    noise: Literal[0] | None = None,
     censored: bool = False,
 ) -> Node:
     """Return a node without any parametric knowledge: a constant and a residual over ``inputs``.
@@ -271,6 +275,7 @@ def generic(
     It is standardised by its own measurements (no prior knows its unit), so its variables are dimensionless.
     Where ``transform`` is None and no other node's residual is a function of it, it finds its scale, too: the
     natural one, or one that is bent, whichever makes the measurements likeliest (Snelson et al. 2004).
+    ``noise=0`` says that a run repeated measures the same; otherwise the noise is learned.
     """
     if transform not in KINDS:
         raise ModelError(f"transform= of node {name!r} is {expected_one_of(KINDS, transform)}.")
@@ -280,6 +285,12 @@ def generic(
         raise ModelError(f"a node's name is a Python identifier; got {name!r}.")
     _check_unit(unit, name)
     _check_censored(name, censored, unit, ())
+    if noise is not None and not _is_zero(noise):
+        raise ModelError(
+            f"noise= of the generic node {name!r} is 0 (a run repeated measures the same) or None (it is "
+            f"learned); got {noise!r}."
+        )
+    _check_noise(name, noise, robust)
     return Node(
         name,
         _no_knowledge,
@@ -288,9 +299,33 @@ def generic(
         transform,
         robust,
         GP(inputs=inputs, kernel=kernel),
+        noise,
         standardised=True,
         censored=censored,
     )
+
+
+def _is_zero(noise: Any) -> bool:
+    return isinstance(noise, int | float) and not isinstance(noise, bool) and noise == 0
+
+
+def _check_noise(name: str, noise: Any, robust: bool) -> None:
+    """Raise a ModelError unless ``noise=`` is a prior, a function, 0 or None, and agrees with ``robust=``."""
+    if inspect.isfunction(noise):
+        _wires(noise, f"noise= of node {name!r}")
+    elif _is_zero(noise):
+        if robust:
+            raise ModelError(
+                f"node {name!r} has noise=0, so a run repeated measures the same, and robust=True, so a run "
+                "may go wrong: drop one of the two."
+            )
+    elif isinstance(noise, int | float):
+        raise ModelError(
+            f"noise= of node {name!r} is a prior such as pm.HalfNormal.dist(0.1), a function, or 0 where a "
+            f"run repeated measures the same; got {noise!r}."
+        )
+    else:
+        check_prior(f"noise= of node {name!r}:", noise)
 
 
 def _check_censored(name: str, censored: object, unit: str | None, over: tuple[str, ...]) -> None:

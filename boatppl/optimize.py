@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 from boatppl.command import Command, check_bytes
 from boatppl.dag import DAGModel
@@ -42,6 +42,7 @@ def optimize(
     hedge: bool = True,
     transform: str | None = None,
     robust: bool = False,
+    noise: Literal[0] | None = None,
     limits: Sequence[Limit] = (),
     feasibility: Node | None = None,
     prior_from: Study | None = None,
@@ -82,7 +83,7 @@ def optimize(
     stop
         ``boat.stop_when(regret=0.02, probability=0.95)``: end sooner, when the best run is surely good
         enough.
-    storage, name, random_seed, n_initial, acquisition, hedge, transform, robust, limits, feasibility
+    storage, name, random_seed, n_initial, acquisition, hedge, transform, robust, noise, limits, feasibility
         As :class:`Study` takes them.
     prior_from, prior_weight
         As :class:`Study` takes them, too: an earlier study, and how much its runs count.
@@ -172,6 +173,7 @@ def optimize(
         hedge=hedge,
         transform=transform,
         robust=robust,
+        noise=noise,
         limits=limits,
         feasibility=feasibility,
         prior_from=prior_from,

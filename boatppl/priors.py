@@ -76,7 +76,10 @@ def residual_priors(node: Node, scale: float, n_inputs: int) -> tuple[TensorVari
 
 
 def noise_prior(node: Node, scale: float) -> TensorVariable:
-    """Register the standard deviation of run-to-run variation (transformed scale) in the current model."""
+    """Register the standard deviation of run-to-run variation (transformed scale) in the current model; of a
+    deterministic node it is 0, and nothing is registered."""
+    if node.deterministic:
+        return pt.constant(0.0)
     if node.noise is not None:
         return _register(node, node.noise, "noise")
     if node.standardised:

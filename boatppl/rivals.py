@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -271,17 +271,22 @@ def generic_like(model: DAGModel, goal: Goal) -> DAGModel:
 
 
 def rivals_of(
-    model: Any, goal: Goal, hedge: bool, transform: str | None = None, robust: bool = False
+    model: Any,
+    goal: Goal,
+    hedge: bool,
+    transform: str | None = None,
+    robust: bool = False,
+    noise: Literal[0] | None = None,
 ) -> dict[str, DAGModel]:
     """Return the models to listen to, the developer's first: a space alone is the generic model (with
-    ``transform`` and ``robust``), one model or several are the developer's, and ``hedge`` puts the generic
-    one beside them."""
+    ``transform``, ``robust`` and ``noise``), one model or several are the developer's, and ``hedge`` puts the
+    generic one beside them."""
     if isinstance(model, Space):
-        like = generic(goal.name, [], transform=transform, robust=robust)
+        like = generic(goal.name, [], transform=transform, robust=robust, noise=noise)
         return {GENERIC: generic_model(model, goal.name, like)}
-    if transform is not None or robust is not False:
+    if transform is not None or robust is not False or noise is not None:
         raise ModelError(
-            f"transform= and robust= are of the generic model of a space alone; got them with a "
+            f"transform=, robust= and noise= are of the generic model of a space alone; got them with a "
             f"{type(model).__name__}. Say them in the node: @boat.node(transform='log', robust=True)."
         )
     if isinstance(model, DAGModel):

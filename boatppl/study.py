@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -28,6 +28,7 @@ from boatppl.processes import check_seconds, identity
 from boatppl.propagate import Posterior
 from boatppl.recommend import Recommendation, recommend
 from boatppl.regret import prospect
+from boatppl.repeats import contradictions, warning
 from boatppl.retry import LOST, given_up
 from boatppl.rivals import Rivals, check_goal, rivals_of
 from boatppl.space import Space
@@ -65,9 +66,10 @@ class Study:
     hedge
         Keep the generic model beside the developer's, weigh them by how well they predicted each run before
         it was made, and draw by weight which of them proposes: a wrong model then never costs much.
-    transform, robust
+    transform, robust, noise
         Of the objective where ``model`` is a space alone, as :func:`boatppl.generic` takes them: without a
-        transform it finds its scale by itself. A model says them in its nodes.
+        transform it finds its scale by itself, and ``noise=0`` says that a run repeated measures the same. A
+        model says them in its nodes.
     limits
         Bounds on what is measured: ``[boat.limit("memory_mb", upper=800)]``.
     prior_from, prior_weight
@@ -100,6 +102,7 @@ class Study:
         hedge: bool = True,
         transform: str | None = None,
         robust: bool = False,
+        noise: Literal[0] | None = None,
         limits: Sequence[Limit] = (),
         feasibility: Node | None = None,
         prior_from: "Study | None" = None,
@@ -118,7 +121,7 @@ class Study:
         if random_seed is not None:
             check_count("random_seed", random_seed, least=0)
         self.generic = isinstance(model, Space)
-        models = rivals_of(model, self.goal, hedge, transform, robust)
+        models = rivals_of(model, self.goal, hedge, transform, robust, noise)
         if prior_from is not None:
             models = _inherited(models, prior_from, prior_weight)
         self.model = next(iter(models.values()))
@@ -235,12 +238,16 @@ class Study:
         if context is not None:  # what the world was while it ran, measured with the run
             context = self.space.validate_context({**trial.context, **context})
         try:
-            return self.log.finish(trial.finish(state, values, context=context, marks=marks))
+            told = self.log.finish(trial.finish(state, values, context=context, marks=marks))
         except StorageError:
             self.log.refresh()
             if trial is not asked or not given_up(self.trials[trial.number]):
                 raise
             return self.tell(trial, values, context=context, marks=marks)  # given up on a moment ago
+        new = [each for each in contradictions(self.model, self.trials.finished) if each.second == told]
+        if new:
+            logging.getLogger("boatppl").warning("%s", warning(new))
+        return told
 
     def renew(self) -> None:
         """Say that this process lives and still runs the trials that it asked for.

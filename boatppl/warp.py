@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
-from boatppl.gp.kernel import KINDS, correlation_matrix
+from boatppl.gp.kernel import KINDS, correlate
 from boatppl.transform import Transform
 
 LEAST_VALUES = 5  # different ones: of fewer, nothing can be said
@@ -66,10 +67,11 @@ def _candidates(values: np.ndarray) -> list[Transform]:
 
 def _spectra(kernel: str, Z: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield eigenvalues ``(row,)`` and eigenvectors ``(row, row)`` of the correlation at each lengthscale."""
-    inputs = len(np.unique(groups))
+    squared = cdist(Z, Z, "sqeuclidean") / len(np.unique(groups))
     for length in LENGTHSCALES:
-        lengthscale = np.full(inputs, length * np.sqrt(inputs))
-        values, vectors = np.linalg.eigh(correlation_matrix(KINDS[kernel], Z, Z, groups, lengthscale))
+        correlation = squared.ravel() / length**2
+        correlate(KINDS[kernel], correlation, np.empty_like(correlation))
+        values, vectors = np.linalg.eigh(correlation.reshape(squared.shape))
         yield np.maximum(values, 0.0), vectors
 
 

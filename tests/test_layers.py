@@ -14,7 +14,7 @@ FLOORS = (
     "compile gp graph table warp draw picture twin dag infer propagate fit predict leave_one_out datatree "
     "transfer",
     "acquisition averaged chance search suggest incumbent feasible hedge rivals explain evidence policy "
-    "fingerprint regret recommend stopping retry limits",
+    "fingerprint regret recommend stopping retry limits repeats",
     "validate diagnose storage processes streams launch command runner log study progress result workers "
     "session optimize",
     "check plots integrations",

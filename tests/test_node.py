@@ -76,7 +76,9 @@ def with_stars(*wires):
             lambda: boat.node(residual=["young_mb"])(rate),
             r"residual= of node 'rate' is a boat.GP\(...\) or None",
         ),
-        (lambda: boat.node(noise=0.1)(rate), r"noise= of node 'rate': expects a prior .* got 0.1.*\.dist"),
+        (lambda: boat.node(noise=0.1)(rate), r"noise= of node 'rate' is a prior .*or 0 where .*; got 0.1"),
+        (lambda: boat.node(noise=True)(rate), r"noise= of node 'rate' is a prior .*or 0 where .*; got True"),
+        (lambda: boat.node(noise="no")(rate), r"noise= of node 'rate': expects a prior .* got 'no'.*\.dist"),
         (lambda: boat.node(noise=pm.Poisson.dist(1.0))(rate), r"expects a continuous prior"),
         (lambda: boat.node(noise=with_default)(rate), r"argument scale=2.0 of noise= of node 'rate'"),
         (lambda: boat.node(over=["a", "a"])(rate), r"dims of 'rate' are one name or several different names"),
@@ -100,6 +102,12 @@ def with_stars(*wires):
         (lambda: GP(amplitude="big"), r"amplitude= of a GP expects a prior"),
         (lambda: boat.generic("p 99", ["a"]), r"a node's name is a Python identifier; got 'p 99'"),
         (lambda: boat.generic("p99", ["a"], transform="ln"), r"transform= of node 'p99'"),
+        (lambda: boat.generic("p99", ["a"], noise=0.1), r"noise= of the generic node 'p99' is 0 .*got 0.1"),
+        (
+            lambda: boat.generic("p99", ["a"], noise=False),
+            r"noise= of the generic node 'p99' is 0 .*got False",
+        ),
+        (lambda: boat.generic("p99", ["a"], noise=0, robust=True), r"noise=0.* and robust=True.* drop one"),
     ],
 )
 def test_options_that_cannot_work_are_named(make, sentence):

@@ -214,6 +214,7 @@ def without_knowledge(model: DAGModel, name: str) -> DAGModel:
     varying = {*model.space.slices, *model.space.contexts, *model.nodes, *along}
     inputs = [item for item in model.origins((*old.wires, *model.inputs_of(name))) if item in varying]
     options: dict[str, Any] = {"unit": old.unit, "transform": old.transform, "robust": old.robust}
+    options["noise"] = 0 if old.deterministic else None
     blank = replace(generic(name, list(dict.fromkeys(inputs)), **options), over=old.over)
     parts = [blank if part.name == name else part for part in model.parts.values()]
     used = {wire for part in parts if isinstance(part, Node) for wire in part.wires}

@@ -16,6 +16,7 @@ from boatppl.evidence import Evidence
 from boatppl.fit import Inference
 from boatppl.infer import BlockPosterior, Chains
 from boatppl.propagate import NodeDraws, Posterior
+from boatppl.repeats import contradictions
 from boatppl.suggest import Goal
 from boatppl.table import measured
 from boatppl.validate.folds import of_rows
@@ -63,6 +64,7 @@ def diagnose(
         findings += judged.findings
         errors.append((name, node, judged.errors))
     findings += _sampling(posterior)
+    findings += [sentences.repeats(each) for each in contradictions(posterior.model, known.trials)]
     findings += _unidentified(posterior, seed, {(f.node, f.what) for f in findings})
     findings.sort(key=lambda finding: -finding.nats)
     shares = attribution(posterior, goal, data, known.objective, seed)

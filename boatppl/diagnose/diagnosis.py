@@ -12,6 +12,7 @@ CAUSES: Mapping[str, str] = {
     "parent error": "a node's error follows its parent's measurement error",
     "drift": "a node's error follows the order of the runs",
     "noise": "the noise grows or falls with the mean",
+    "repeats": "runs with the same inputs differ where there is said to be no noise",
     "outliers": "a few runs are far off",
     "prior edge": "the measurements want an unknown beyond where its prior ends",
     "prior conflict": "the measurements want an unknown where its prior is next to nothing",

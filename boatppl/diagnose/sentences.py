@@ -5,6 +5,7 @@ import numpy as np
 from boatppl.diagnose.diagnosis import Finding
 from boatppl.diagnose.formula import Conflict
 from boatppl.infer import BlockPosterior
+from boatppl.repeats import Contradiction, remedy
 
 
 def part(share: float) -> str:
@@ -134,6 +135,13 @@ def unidentified(node: str, what: str, kept: float, other: str | None) -> Findin
         remedy = f"Fix one of {what} and {other}, or write the formula in what they make together"
     names = what if other is None else f"{what}, {other}"
     return Finding(node, "unidentified", names, kept, sentence, remedy, 1.0)
+
+
+def repeats(found: Contradiction) -> Finding:
+    """Return that runs with the same inputs differ where there is said to be no noise."""
+    numbers = found.first.number, found.second.number
+    said = found.sentence, remedy(found.node)
+    return Finding(found.node, "repeats", "trials {} and {}".format(*numbers), 0.0, *said, np.inf)
 
 
 def sampler_trouble(node: str, block: BlockPosterior) -> Finding:
