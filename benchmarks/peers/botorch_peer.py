@@ -1,10 +1,11 @@
 """BoTorch as it recommends itself, run by the bench in an environment of its own (`protocol.py` says how).
 
 One exact GP a measured quantity (`SingleTaskGP`, maximum a posteriori by `fit_gpytorch_mll`, its own priors,
-Standardize), Monte-Carlo log noisy expected improvement of the objective with 512 quasi-random samples (its
-default), maximised by `optimize_acqf` with 10 restarts of 512 raw samples. Integers are relaxed and rounded;
-where a space has categoricals or Booleans, `MixedSingleTaskGP` and `optimize_acqf_mixed_alternating`; a
-finite set of configurations is searched by `optimize_acqf_discrete`.
+Standardize; where runs do not scatter it is told so by `train_Yvar`), Monte-Carlo log noisy expected
+improvement of the objective with 512 quasi-random samples (its default), maximised by `optimize_acqf` with 10
+restarts of 512 raw samples. Integers are relaxed and rounded; where a space has categoricals or Booleans,
+`MixedSingleTaskGP` and `optimize_acqf_mixed_alternating`; a finite set of configurations is searched by
+`optimize_acqf_discrete`.
 """
 
 import math
@@ -25,6 +26,7 @@ from protocol import Cube, serve
 from torch.quasirandom import SobolEngine
 
 RESTARTS, RAW_SAMPLES = 10, 512
+NOISELESS = 1e-6  # of the variance, where runs do not scatter: as its documentation has it for such data
 
 
 class BoTorchPeer:
@@ -88,7 +90,12 @@ class BoTorchPeer:
             models = []
             for i in range(Y.shape[1]):
                 y = Y[:, i : i + 1]
-                gp = MixedSingleTaskGP(X, y, cat_dims=categorical) if categorical else SingleTaskGP(X, y)
+                known = None if self.spec["noisy"] else NOISELESS * y.var().clamp_min(1e-12).expand_as(y)
+                gp = (
+                    MixedSingleTaskGP(X, y, cat_dims=categorical, train_Yvar=known)
+                    if categorical
+                    else SingleTaskGP(X, y, train_Yvar=known)
+                )
                 fit_gpytorch_mll(ExactMarginalLogLikelihood(gp.likelihood, gp))
                 models.append(gp)
             self.fitted = ModelListGP(*models) if len(models) > 1 else models[0]
