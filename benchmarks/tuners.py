@@ -159,8 +159,8 @@ ENTRANTS: dict[str, Entrant] = {
     "structured-alone": Entrant("the problem's model; hedge=False, else defaults", model=True, hedge=False),
     "generic": Entrant("the space alone; noise=0 where runs do not scatter, else defaults"),
     "botorch": Entrant(
-        "SingleTaskGP, told by train_Yvar where runs do not scatter, qLogNEI, 10 restarts of 512; initial trials "
-        "as ours",
+        "SingleTaskGP, told by train_Yvar where runs do not scatter, qLogNEI, 10 restarts of 512; initial "
+        "trials as ours",
         "botorch_peer.py",
         "botorch",
     ),
