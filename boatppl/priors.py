@@ -93,7 +93,12 @@ def at_least_resolution(node: Node, noise: TensorVariable, scale: float) -> Tens
     Where the parametric part fits measurements exactly (a deterministic simulator), the density would grow
     without bound as noise and amplitude go to 0, and there would be no posterior.
     """
-    return pt.sqrt(pt.square(noise) + (RESOLUTION[node.standardised] * scale) ** 2)
+    return pt.sqrt(pt.square(noise) + resolution(node, scale) ** 2)
+
+
+def resolution(node: Node, scale: float) -> float:
+    """Return the least standard deviation of the noise (transformed scale): no error below it is one."""
+    return RESOLUTION[node.standardised] * scale
 
 
 def _register(

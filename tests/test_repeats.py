@@ -90,6 +90,14 @@ def test_a_node_without_noise_passes_through_its_measurements():
     assert "noise" in learned.posterior["cost/posterior"]
 
 
+def test_nobody_speaks_of_the_noise_of_what_has_none():
+    found = boat.Study(MODEL, minimize="outer", random_seed=0)
+    for configuration in SPACE.design(12, 0):
+        slope = 1.3 * configuration["x"]
+        found.tell(configuration, {"inner": slope, "outer": 2 * slope})
+    assert [(f.node, f.cause) for f in found.diagnose() if f.cause != "unidentified"] == []
+
+
 def test_the_generic_rival_has_no_noise_where_the_objective_has_none():
     without, with_noise = (
         boat.Study(boat.DAGModel(SPACE, [boat.node(noise=noise)(inner.function)]), minimize="inner")

@@ -26,6 +26,7 @@ from boatppl.diagnose.components import (
 from boatppl.diagnose.diagnosis import Finding
 from boatppl.diagnose.formula import Formula, conflict
 from boatppl.graph import DAG
+from boatppl.priors import resolution
 from boatppl.propagate import NodeDraws
 from boatppl.table import Measured
 
@@ -76,8 +77,11 @@ def judge(
     done: set[tuple[str, str]] = set()
     if node.graph.node.standardised:  # it has no formula: its residual is expected to explain
         known, done = _with_residual(known, formula, theta, Ks)
+    least = resolution(node.graph.node, node.graph.scale)
     for _ in range(STEPS):
         residual = node.table.y - formula.mean(theta[None])[0]
+        if np.abs(residual).max() < least:  # the formula fits exactly
+            break
         causes = [c for c in _causes(model, formula, known, residual, theta, Ks) if c.key not in done]
         best = max(causes, key=lambda cause: cause.nats, default=None)
         if best is None or best.nats < threshold:
@@ -90,9 +94,10 @@ def judge(
     residual = node.table.y - formula.mean(theta[None])[0]
     # Priors are judged as if the shape were right: where it is not, that comes first.
     shape = [f.nats for f in findings if f.cause in ("formula", "missing edge")]
-    for finding in _conflicts(name, formula, theta, known, residual, threshold):
+    for finding in _conflicts(name, formula, theta, known, residual, threshold, least):
         findings.append(replace(finding, nats=min([finding.nats, *(0.99 * nats for nats in shape)])))
-    return Judged(findings, left_out(known, residual))
+    fits = np.abs(residual).max() < least
+    return Judged(findings, np.zeros_like(residual) if fits else left_out(known, residual))
 
 
 def noise_shape(node: NodeDraws) -> np.ndarray:
@@ -159,7 +164,7 @@ def _causes(
 ) -> list[Cause]:
     """Return every possible cause of a residual ``(row,)`` with its evidence."""
     node = formula.node
-    name, y = node.graph.name, node.table.y
+    name, y, exact = node.graph.name, node.table.y, node.graph.node.deterministic
     found = []
     gains: dict[str, float] = {}
     for component in components:
@@ -176,16 +181,16 @@ def _causes(
             effect = K @ (wider.Q @ np.linalg.solve(wider.Q.T @ wider.C @ wider.Q, wider.Q.T @ residual))
             effect = wider.Q @ (wider.Q.T @ effect)  # the formula's unknowns can follow the rest
             noise = wider.variance(residual)
-            least = min(TRACE * np.var(y), 2.0 * noise)
+            least = TRACE * np.var(y) if exact else min(TRACE * np.var(y), 2.0 * noise)
             if component.cause == "formula":
                 least = min(SMALL * np.var(y), max(TRACE * np.var(y), ABOVE**2 * noise))
             small = np.var(effect) < least
             return None if small else _said(model, name, component, components, gains, effect, y, nats)
 
         found.append(Cause(nats, wider, say, (component.cause, component.what)))
-    if not node.graph.node.noise_arguments:
+    if not (exact or node.graph.node.noise_arguments):
         found.append(_uneven(formula, known, residual, theta))
-    if not node.graph.node.robust:
+    if not (exact or node.graph.node.robust):
         found.append(_tails(formula, known, residual, theta))
     return found
 
@@ -261,12 +266,19 @@ def _with_residual(
 
 
 def _conflicts(
-    name: str, formula: Formula, theta: np.ndarray, known: Base, residual: np.ndarray, threshold: float
+    name: str,
+    formula: Formula,
+    theta: np.ndarray,
+    known: Base,
+    residual: np.ndarray,
+    threshold: float,
+    least: float,
 ) -> list[Finding]:
-    """Return the prior that keeps the formula from fitting, if one does."""
+    """Return the prior that keeps the formula from fitting, if one does; no noise is below ``least``."""
     if not len(theta):
         return []
-    root = np.linalg.inv(np.linalg.cholesky(known.C)) / np.sqrt(max(known.variance(residual), 1e-300))
+    deviation = max(np.sqrt(known.variance(residual)), least)
+    root = np.linalg.inv(np.linalg.cholesky(known.C)) / deviation
     found = conflict(formula, theta, root, len(residual))
     if found is None or found.nats < threshold:
         return []
