@@ -69,11 +69,12 @@ without, on {clusters} clusters; what is recommended, without noise."""
 
 NETWORKED = """\
 **Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
-alpine-network ackley-network --tuners structured function-network --trials {trials} --times 1 --seeds {seeds}
---results benchmarks/results/networks`). Nodes are measured, nothing scatters, and nothing is known but the
-graph. *function-network* is the method of Astudillo and Frazier (2021) on BoTorch, written for this
-comparison. Trials until what is recommended is within a share of the optimum (of the typical value where that
-is 0), medians [quartiles]; `>`: not within the trials made."""
+alpine-network ackley-network --tuners {tuners} --trials {trials} --times 1 --seeds {seeds}
+--results benchmarks/results/networks`). Nodes are measured, nothing scatters (all are told so), and nothing
+is known but the graph. *structured* is the default, hedged with the generic model, *structured-alone* is
+without it (`hedge=False`), and *function-network* the method of Astudillo and Frazier (2021) on BoTorch,
+written for this comparison. Trials until what is recommended is within a share of the optimum (of the
+typical value where that is 0), medians [quartiles]; `>`: not within the trials made."""
 
 HUNDRED_PARAMETERS = """\
 **A hundred parameters and no model, a simulation** (`python -m benchmarks.compare --problems branin-of-100
