@@ -258,6 +258,7 @@ def test_as_many_points_as_are_enough_lose_little(columns, lost):
 
 def test_points_set_in_as_rows_become_many_and_cost_is_bounded():
     assert [enough_points(200, columns) for columns in (1, 6)] == [0, 0]
-    assert [enough_points(201, columns) for columns in (1, 2, 3, 6)] == [50, 50, 200, 200]
+    assert [enough_points(201, columns) for columns in (1, 2, 3, 6)] == [50, 50, 0, 0]
+    assert [enough_points(rows, 3) for rows in (350, 351)] == [0, 200]
     counts = [enough_points(rows, 6) for rows in (1_000, 1_001, 4_000, 10_000, 1_000_000)]
     assert counts == [200, 199, 100, 63, 50]

@@ -122,7 +122,7 @@ class BlockDensity:
     exp(u)``, with s the node's scale and u behind everything else in the position. With a residual the rows
     are not independent given the variables, so no product of tail probabilities would do.
 
-    A table above ``EXACT_ROWS`` rows is summarised by :func:`inducing_points`; the block is not compiled
+    A table of many rows is summarised by :func:`inducing_points`; the block is not compiled
     again. (The likelihood of many rows is compiled when a table first needs it, once on a machine.)
     """
 

@@ -31,14 +31,18 @@ from boatppl.gp.kernel import (
 )
 from boatppl.gp.lapack import add_gram, cholesky, invert_from_cholesky, solve_lower
 
-#: Rows up to which the exact likelihood is used: at 500 rows its gradient costs forty of the inducing one.
+#: Rows up to which the exact likelihood is used: at 500 rows its gradient costs forty of that of 50 points.
 EXACT_ROWS: Final = 200
 
 #: Inducing points that see a function of up to ``FEW_COLUMNS`` columns (``benchmarks/gp_kernels.py``: of
 #: 1,000 rows in two columns 50 lose 0.09 nats a row; in three 1.4, where 200 lose 0.08; in six 10.9 and 2.9).
 LEAST_POINTS: Final = 50
 FEW_COLUMNS: Final = 2
-_MOST_STEPS = 1000 * EXACT_ROWS**2  # rows * points^2 of a value: 8 ms
+#: Of more columns: as many points, and rows up to which the exact likelihood is used, since 200 points cost
+#: more than it does there. (Prediction is what bounds it: at 350 rows it costs three of theirs.)
+MANY_POINTS: Final = 200
+EXACT_ROWS_OF_MANY_COLUMNS: Final = 350
+_MOST_STEPS = 1000 * MANY_POINTS**2  # rows * points^2 of a value: 8 ms
 
 #: Relative nugget of the inducing values: too small to cost anything, enough for points that nearly coincide.
 INDUCING_JITTER: Final = 1e-7
@@ -359,14 +363,13 @@ def project(
 def enough_points(rows: int, columns: int) -> int:
     """Return how many inducing points stand in for some rows, 0 where the exact likelihood is used.
 
-    In more than two columns as many as there may be exact rows, so that nothing happens suddenly as rows are
-    added; of more than 1,000 rows fewer, for the same cost.
+    Of more than 1,000 rows there are fewer, for the same cost.
     """
-    if rows <= EXACT_ROWS:
+    if rows <= (EXACT_ROWS if columns <= FEW_COLUMNS else EXACT_ROWS_OF_MANY_COLUMNS):
         return 0
     if columns <= FEW_COLUMNS:
         return LEAST_POINTS
-    return max(LEAST_POINTS, min(EXACT_ROWS, math.isqrt(_MOST_STEPS // rows)))
+    return max(LEAST_POINTS, min(MANY_POINTS, math.isqrt(_MOST_STEPS // rows)))
 
 
 def choose_inducing(Z: np.ndarray, points: int, seed: int) -> np.ndarray:
