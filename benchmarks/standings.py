@@ -137,7 +137,8 @@ def _at_least(run: Trace) -> float:
 
 
 def overall(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
-    """Return one row a problem: median trials to 5 % of each tuner, the winner marked; and the two goals."""
+    """Return one row a problem: median trials to 5 % of each tuner (and the median gap at the end, where that
+    run did not get there), the winner marked; and the two goals."""
     names = list(by_tuner(traces))
     rows, met, counted, claims = [], 0, 0, []
     for problem in dict.fromkeys(item.problem for item in traces):
@@ -150,6 +151,8 @@ def overall(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
                 continue
             half = median(capped(groups[name], DECISIVE))
             text = _trials(half, groups[name])
+            if np.isinf(half):
+                text += f" ({_percent(middle(run.gap_at(run.budget) for run in groups[name]))})"
             cells.append(f"**{text}**" if name == first and np.isfinite(half) else text)
         rows.append([problem, *cells])
         rival = best_of(groups, [name for name in groups if not ENTRANTS[name].ours])

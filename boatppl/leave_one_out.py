@@ -47,7 +47,7 @@ def leave_one_out(node: NodeDraws, block: BlockPosterior) -> LeftOut:
     """Return what every draw says of each trial given all other trials.
 
     The left-out rows' robust scales are integrated out: exactly for one row, by assumed-density filtering
-    (Minka 2001, sec. 3.2) for the rows of a vector. Where there are too many rows the covariance is that of the
+    (Minka 2001, sec. 3.2) for the rows of a vector. Of many rows the covariance is that of the
     inducing points (Quiñonero-Candela & Rasmussen 2005, FITC's diagonal) and leaving out removes a trial's
     terms from it. The bounded rows of a censored node are never left out: they are as each draw has them.
     """
