@@ -1,12 +1,13 @@
 """Function networks whose inner nodes are measured (Astudillo & Frazier 2021), and Branin in two terms.
 
-Of the four networks the structured model knows the graph alone: every node is a level and a Gaussian process
-of its inputs. Of Branin's terms it knows the shapes that the original's example gave (a cosine; a square and
-a fourth power), which are not all of the function.
+Of the four networks the structured model knows the graph alone: every node is a generic one. Of Branin's
+terms it knows the shapes that the original's example gave (a cosine; a square and a fourth power), which are
+not all of the function.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pymc as pm
@@ -15,7 +16,6 @@ import pytensor.tensor as pt
 import boatppl as boat
 from benchmarks.functions import noisy
 from benchmarks.problems import Configuration, Problem
-from boatppl.node import Node
 
 Rng = np.random.Generator | None
 
@@ -73,30 +73,19 @@ def _chain(stem: str, n: int, width: int) -> dict[str, tuple[str, ...]]:
 
 
 def graph_model(
-    network: Mapping[str, tuple[str, ...]], levels: Mapping[str, float], *, exact: bool = True
+    network: Mapping[str, tuple[str, ...]], *, exact: bool = True
 ) -> Callable[[boat.Space], boat.DAGModel]:
-    """Return a function that writes a model of the graph alone: a level and a residual a node, with the
-    kernel of the peers' Gaussian processes.
-
-    ``levels`` are the sizes, to an order of magnitude, that the nodes' values have; where runs are ``exact``
-    it is known that nothing scatters them, as the peers are told.
-    """
+    """Return a function that writes a model of the graph alone, with the kernel of the peers' Gaussian
+    processes; where runs are ``exact`` it is known that nothing scatters them, as the peers are told."""
 
     def build(space: boat.Space) -> boat.DAGModel:
-        return boat.DAGModel(space, [_level(name, network[name], levels[name], exact) for name in network])
+        noise: Literal[0] | None = 0 if exact else None
+        return boat.DAGModel(
+            space,
+            [boat.generic(n, inputs, kernel="expquad", noise=noise) for n, inputs in network.items()],
+        )
 
     return build
-
-
-def _level(name: str, inputs: tuple[str, ...], size: float, exact: bool) -> Node:
-    """Write a node: an unknown level, and a residual over its inputs that may be as large as its values."""
-
-    def mean():
-        return pm.Normal("level", 0, size)
-
-    mean.__name__ = name
-    residual = boat.GP(inputs=list(inputs), kernel="expquad", amplitude=pm.HalfNormal.dist(2 * size))
-    return boat.node(residual=residual, noise=0 if exact else None)(mean)
 
 
 # -- Branin, in the original's two terms ---------------------------------------------------------------------
@@ -128,12 +117,10 @@ def branin_model(space: boat.Space) -> boat.DAGModel:
 
 def networks() -> Mapping[str, Problem]:
     """Return the four networks, Branin in two terms, and two of them with noise, by name."""
-    drop, waves = {"radius": ("x0", "x1"), "value": ("radius",)}, {"radius": 5.0, "value": 0.5}
+    drop = {"radius": ("x0", "x1"), "value": ("radius",)}
     six = tuple(f"x{i}" for i in range(6))
     acks = {"square": six, "cosine": six, "value": ("square", "cosine")}
     alpine, rosen = _chain("product", 6, 1), _chain("sum", 4, 2)
-    sizes = {**{f"product{i}": 2.8 ** (i + 1) for i in range(5)}, "value": 2.8**6}
-    sums = {f"sum{i}": 1000.0 for i in range(3)} | {"value": 1000.0}
     found = [
         Problem(
             "dropwave",
@@ -141,7 +128,7 @@ def networks() -> Mapping[str, Problem]:
             "value",
             dropwave_run,
             known_optimum=-1.0,
-            structured=graph_model(drop, waves),
+            structured=graph_model(drop),
             network=drop,
         ),
         Problem(
@@ -151,7 +138,7 @@ def networks() -> Mapping[str, Problem]:
             ackley_run,
             known_optimum=0.0,
             scale=4.5,
-            structured=graph_model(acks, {"square": 2.0, "cosine": 0.5, "value": 5.0}),
+            structured=graph_model(acks),
             network=acks,
         ),
         Problem(
@@ -160,7 +147,7 @@ def networks() -> Mapping[str, Problem]:
             "value",
             alpine_run,
             known_optimum=-(2.808131180007006**6),
-            structured=graph_model(alpine, sizes),
+            structured=graph_model(alpine),
             network=alpine,
         ),
         Problem(
@@ -170,7 +157,7 @@ def networks() -> Mapping[str, Problem]:
             rosenbrock_run,
             known_optimum=0.0,
             scale=1500.0,
-            structured=graph_model(rosen, sums),
+            structured=graph_model(rosen),
             network=rosen,
         ),
         Problem(
@@ -185,7 +172,7 @@ def networks() -> Mapping[str, Problem]:
     ]
     by_name = {problem.name: replace(problem, kind="structured") for problem in found}
     unsure = {
-        "dropwave": graph_model(drop, waves, exact=False),
+        "dropwave": graph_model(drop, exact=False),
         "branin-terms": branin_model,
     }
     for name, structured in unsure.items():

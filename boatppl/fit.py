@@ -42,6 +42,7 @@ class Inference:
         self.densities: list[BlockDensity] = []
         self.fits = 0
         self._compiling = threading.Lock()
+        self._tabled: tuple[bytes, Mapping[str, Table]] | None = None
         self._latest: dict[tuple[int, Chains], tuple[bytes, BlockPosterior]] = {}
 
     @property
@@ -72,7 +73,7 @@ class Inference:
         """Return the posterior of the whole model given the measurements; a block whose chains disagree has
         ``longer`` ones, where they are given."""
         self.compile()
-        by_node = tables(self.model, data)
+        by_node = self._tables(data)
         fits = [self._fit(number, by_node, length) for number in range(len(self.densities))]
         if longer is not None:
             fits = [fit if fit.verdict.good else self._fit(n, by_node, longer) for n, fit in enumerate(fits)]
@@ -99,6 +100,14 @@ class Inference:
                     runs = f"{len(data.numbers)} runs ({type(error).__name__}: {error})"
                     return _standing_in(found, f"no posterior of all {runs}: that of {len(before.numbers)}")
             raise
+
+    def _tables(self, data: Measured) -> Mapping[str, Table]:
+        """Return the tables of every node; those of the measurements last asked for are kept, since finding
+        scales takes time."""
+        key = data.digest
+        if self._tabled is None or self._tabled[0] != key:
+            self._tabled = key, tables(self.model, data)
+        return self._tabled[1]
 
     def _fit(self, number: int, by_node: Mapping[str, Table], length: Chains) -> BlockPosterior:
         density = self.densities[number]

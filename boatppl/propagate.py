@@ -26,7 +26,7 @@ from boatppl.graph import DAG, NodeGraph
 from boatppl.infer import BlockPosterior
 from boatppl.priors import draw_prior
 from boatppl.rows import Rows, arrive, assemble, every_row, scatter
-from boatppl.table import Table, input_transform, measured, residual_features, shape_of, tables
+from boatppl.table import Table, measured, residual_features, shape_of, tables
 from boatppl.transform import Transform
 from boatppl.wiring import Key
 
@@ -242,7 +242,7 @@ class Posterior:
         wires = arrive(values, graph.evaluator.keys, model.sources, rows)
         mean, noise = graph.evaluator(draws.variables, wires, rows.elements, len(rows))
         mean, noise = (np.broadcast_to(array, (self.draws, len(rows))) for array in (mean, noise))
-        Z = residual_features(model, graph, values, unit, contexts, self.transforms, rows)
+        Z = residual_features(model, graph, values, unit, contexts, draws.table.scales, rows)
         return NodeStep(rows, wires, Z, mean, mean, np.zeros_like(mean), noise)
 
     @property
@@ -470,7 +470,7 @@ class _Gradient:
                 shape = (*part.shape[:2], *(self.model.sizes[dim] for dim in remaining))
                 key = Key(item.name, remaining)
                 value = arrive(self.forward.values, [key], self.model.sources, step.rows)[key]
-                slope = input_transform(item, self.posterior.transforms).slope(value)
+                slope = draws.table.scales[item.name].slope(value)
                 self._add(key, part.reshape(shape) / item.width * slope, step.rows)
 
     def _feature(

@@ -1,5 +1,6 @@
 """The table each node is fitted from: measured rows, what arrived at them, and the residual's inputs."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ from boatppl.node import SECONDS
 from boatppl.rows import Rows, arrive, every_row
 from boatppl.transform import Transform
 from boatppl.trial import State, Trial
-from boatppl.warp import standardised, warped
+from boatppl.warp import EXACT, NOISES, compared, likeliest, standardised, warped
 from boatppl.wiring import Key
 from boatppl.words import ModelError, listed
 
@@ -22,13 +23,15 @@ class Table:
 
     Shapes: ``y (row,)`` on the transformed scale, ``natural (row,)`` in the node's unit, ``Z (row, column)``,
     ``groups (column,)`` the input of each column, ``wires`` key -> ``(row, *dims)``, ``trials (row,)`` their
-    numbers. ``unused`` says why measured rows are not here: reason -> the trial number of each such row.
+    numbers. ``scales`` are those on which the residual compares quantities, by name. ``unused`` says why
+    measured rows are not here: reason -> the trial number of each such row.
     ``bounded`` has the rows of a censored node that were not measured but are known to be above a bound,
     which their ``y`` and ``natural`` are.
     """
 
     node: NodeGraph
     transform: Transform
+    scales: Mapping[str, Transform]
     y: np.ndarray
     natural: np.ndarray
     Z: np.ndarray
@@ -83,6 +86,15 @@ class Measured:
     contexts: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
     bounds: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> bytes:
+        """The same measurements have the same one."""
+        digest = hashlib.sha256(self.numbers.tobytes() + self.unit.tobytes())
+        for part in (self.contexts, self.values, self.bounds):
+            for name, value in part.items():
+                digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
+        return digest.digest()
 
     def where(self, keep: np.ndarray) -> "Measured":
         """Return what those of several trials returned where ``keep (trial,)`` is true."""
@@ -172,14 +184,15 @@ def residual_features(
     values: Mapping[str, np.ndarray],
     unit: np.ndarray,
     contexts: Mapping[str, np.ndarray],
-    transforms: Mapping[str, Transform],
+    scales: Mapping[str, Transform],
     rows: Rows,
 ) -> np.ndarray:
-    """Return the residual's inputs ``(draw or 1, row, column)``, each scaled to about [0, 1]."""
+    """Return the residual's inputs ``(draw or 1, row, column)``, each scaled to about [0, 1]; ``scales`` has
+    those of the quantities among them, before center and width."""
     columns = [
         _of_space(model, node, item.name, values, unit, contexts, rows)
         if item.kind in ("parameter", "context")
-        else _of_quantity(model, node, item, values, transforms, rows)
+        else _of_quantity(model, node, item, values, scales[item.name], rows)
         for item in node.inputs
     ]
     draws = max([len(column) for column in columns], default=1)
@@ -208,18 +221,24 @@ def _of_quantity(
     node: NodeGraph,
     item: ResidualInput,
     values: Mapping[str, np.ndarray],
-    transforms: Mapping[str, Transform],
+    scale: Transform,
     rows: Rows,
 ) -> np.ndarray:
-    """Return a quantity's columns ``(draw or 1, row, column)``: transformed, by its frozen scale."""
+    """Return a quantity's columns ``(draw or 1, row, column)``: transformed, by its frozen center and
+    width."""
     [value] = arrive(values, [_key(model, node, item.name)], model.sources, rows).values()
-    scaled = (input_transform(item, transforms).forward(value) - item.center) / item.width
+    scaled = (scale.forward(value) - item.center) / item.width
     return scaled.reshape(*scaled.shape[:2], int(np.prod(scaled.shape[2:])))
 
 
-def input_transform(item: ResidualInput, transforms: Mapping[str, Transform]) -> Transform:
-    """Return the scale on which a residual compares a node, a derived quantity or data."""
-    return transforms[item.name] if item.kind == "node" else Transform(item.transform)
+def input_scales(node: NodeGraph, transforms: Mapping[str, Transform]) -> dict[str, Transform]:
+    """Return the scales on which a residual compares nodes, derived quantities and data, unless it finds
+    others."""
+    return {
+        item.name: transforms[item.name] if item.kind == "node" else Transform(item.transform)
+        for item in node.inputs
+        if item.kind not in ("parameter", "context")
+    }
 
 
 def _key(model: DAG, node: NodeGraph, name: str) -> Key:
@@ -246,19 +265,33 @@ def feature_groups(model: DAG, node: NodeGraph) -> np.ndarray:
 def tables(model: DAG, data: Measured) -> dict[str, Table]:
     """Return the table of every node; only rows whose measurement and parents are there are used.
 
-    A node without a parametric part has the scale that its rows speak for (:func:`boatppl.warp.warped`),
-    unless one is said or another node's residual is a function of it.
+    A node without a parametric part has the scale that its rows speak for (:mod:`boatppl.warp`), and so have
+    the measured quantities that its residual compares, unless scales are said.
     """
     transforms = {name: transform_of(model, name, data) for name in model.nodes}
-    compared = {item.name for node in model.nodes.values() for item in node.inputs}
-    found = {}
-    for name, node in model.nodes.items():
-        table = _table(model, node, data, transforms)
-        residual = node.node.residual
-        if node.node.standardised and node.node.transform is None and residual and name not in compared:
-            table = table.rescaled(warped(table.natural, residual.kernel, table.Z, table.groups))
-        found[name] = table
-    return found
+    return {name: _on_its_scales(model, node, data, transforms) for name, node in model.nodes.items()}
+
+
+def _on_its_scales(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str, Transform]) -> Table:
+    """Return a node's table, on the scales that it finds where none are said."""
+    table = _table(model, node, data, transforms[node.name], input_scales(node, transforms))
+    residual = node.node.residual
+    if not node.node.standardised or residual is None:
+        return table
+    noises = EXACT if node.node.deterministic else NOISES
+    for item in node.inputs:
+        parent = model.nodes.get(item.name)
+        if parent is not None and parent.node.standardised and parent.node.transform is None:
+            others = [
+                _table(model, node, data, table.transform, {**table.scales, item.name: scale})
+                for scale in compared(data.values[item.name])
+            ]
+            options = [table, *others]
+            inputs = [option.Z for option in options]
+            table = options[likeliest(table.y, residual.kernel, inputs, table.groups, noises)]
+    if node.node.transform is not None:
+        return table
+    return table.rescaled(warped(table.natural, residual.kernel, table.Z, table.groups, noises))
 
 
 def transform_of(model: DAG, name: str, data: Measured) -> Transform:
@@ -268,12 +301,13 @@ def transform_of(model: DAG, name: str, data: Measured) -> Transform:
     return standardised(transform, data.values[name]) if node.standardised else transform
 
 
-def _table(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str, Transform]) -> Table:
-    transform = transforms[node.name]
+def _table(
+    model: DAG, node: NodeGraph, data: Measured, transform: Transform, scales: Mapping[str, Transform]
+) -> Table:
     rows = every_row(len(data.numbers), node.node.over, model.sizes)
     natural = data.values[node.name].reshape(-1)
     wires = arrive(data.values, node.evaluator.keys, model.sources, rows)
-    [Z] = residual_features(model, node, data.values, data.unit, data.contexts, transforms, rows)
+    [Z] = residual_features(model, node, data.values, data.unit, data.contexts, scales, rows)
     arrived = np.isfinite(Z).all(axis=-1)
     for value in wires.values():
         arrived &= _finite(value[0])
@@ -285,6 +319,7 @@ def _table(model: DAG, node: NodeGraph, data: Measured, transforms: Mapping[str,
         found = Table(
             node,
             transform,
+            scales,
             np.ascontiguousarray(y[keep]),
             values[keep],
             np.ascontiguousarray(Z[keep]),

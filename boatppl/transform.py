@@ -86,6 +86,8 @@ FORWARD: Mapping[str | None, Map] = {
     "sqrt": np.sqrt,
     "logit": lambda y: np.log(y) - np.log1p(-y),
     "asinh": np.arcsinh,
+    "root": lambda y: np.sign(y) * (np.sqrt(1.0 + np.abs(y)) - 1.0),
+    "square": lambda y: np.where(y >= 0.0, np.square(y), np.nan),
 }
 INVERSE: Mapping[str | None, Map] = {
     None: lambda t: t,
@@ -94,6 +96,8 @@ INVERSE: Mapping[str | None, Map] = {
     "sqrt": lambda t: np.square(np.maximum(t, 0.0)),
     "logit": _sigmoid,
     "asinh": np.sinh,
+    "root": lambda t: np.sign(t) * (np.square(1.0 + np.abs(t)) - 1.0),
+    "square": lambda t: np.sqrt(np.maximum(t, 0.0)),
 }
 SLOPE: Mapping[str | None, Map] = {
     None: np.ones_like,
@@ -102,6 +106,8 @@ SLOPE: Mapping[str | None, Map] = {
     "sqrt": lambda y: np.minimum(0.5 / np.sqrt(y), STEEP),
     "logit": lambda y: 1.0 / (y * (1.0 - y)),
     "asinh": lambda y: 1.0 / np.sqrt(1.0 + y * y),
+    "root": lambda y: 0.5 / np.sqrt(1.0 + np.abs(y)),
+    "square": lambda y: np.where(y > 0.0, 2.0 * y, STEEP),
 }
 SYMBOLIC: Mapping[str | None, Map] = {
     None: lambda y: y,

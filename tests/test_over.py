@@ -8,6 +8,7 @@ import boatppl as boat
 from boatppl.priors import draw_prior
 from boatppl.rows import arrive, assemble, every_row
 from boatppl.table import measured, residual_features, tables
+from boatppl.transform import Transform
 from boatppl.trial import State, Trial
 from boatppl.wiring import Key
 
@@ -313,7 +314,13 @@ def test_an_elements_share_and_its_features_are_residual_inputs():
     dag = distributed(node)
     rows = every_row(2, ("machine",), dag.sizes)
     Z = residual_features(
-        dag, dag.nodes["compute_time"], dag.inputs(encoded(dag)), encoded(dag), {}, {}, rows
+        dag,
+        dag.nodes["compute_time"],
+        dag.inputs(encoded(dag)),
+        encoded(dag),
+        {},
+        {"cores": Transform()},
+        rows,
     )
     expected = np.column_stack([np.ravel(SHARES), np.tile((CORES - 2) / 6, 2)])
     np.testing.assert_allclose(Z[0], expected, atol=1e-9)

@@ -9,13 +9,26 @@ from scipy.stats import multivariate_normal
 import boatppl as boat
 from benchmarks.functions import goldstein
 from boatppl.dag import generic_model
+from boatppl.fit import Inference
 from boatppl.gp.kernel import KINDS, correlation_matrix
+from boatppl.infer import Chains
 from boatppl.table import measured, tables
 from boatppl.transform import Transform
 from boatppl.trial import State, Trial
-from boatppl.warp import LENGTHSCALES, NOISES, _evidence, _spectra, standardised, warped
+from boatppl.warp import (
+    EXACT,
+    LENGTHSCALES,
+    NOISES,
+    _evidence,
+    _spectra,
+    compared,
+    likeliest,
+    standardised,
+    warped,
+)
 
 GROUPS = np.arange(2)
+TINY = Chains(draws=10, tune=60, chains=2, target_accept=0.8, max_treedepth=5, dispersed=False)
 
 
 def smooth(rng, n=30):
@@ -156,12 +169,101 @@ def test_a_scale_that_is_said_is_kept(transform):
     assert table_of(model, "cost", {"cost": by_factors()}).transform.kind == transform
 
 
-def test_a_node_that_others_are_functions_of_stays_in_its_unit():
-    """Its scale would bend the inputs of their residuals, too."""
-    inner, outer = boat.generic("cost", ["a", "b"]), boat.generic("total", ["cost"])
-    values = {"cost": by_factors(), "total": by_factors()}
-    model = boat.DAGModel(SPACE, [inner, outer])
-    assert table_of(model, "cost", values).transform.kind is None
+@pytest.mark.parametrize(
+    ("quantity", "kinds"),
+    [
+        (lambda z: z, {None}),
+        (lambda z: z**2, {"root", "asinh"}),
+        (lambda z: np.exp(9.0 * z), {"asinh"}),
+        (lambda z: -np.exp(9.0 * z), {None}),  # nothing is known of where it ends
+    ],
+)
+def test_a_quantity_is_compared_on_the_scale_in_which_the_child_is_smooth(quantity, kinds):
+    """The child is a Gaussian process of one input, and of the root or logarithm of a quantity, or of it."""
+    found = []
+    for seed in range(30):
+        Z, g = smooth(np.random.default_rng(seed))
+        values = 3.0 * quantity(0.1 + 0.9 * Z[:, 1])
+        options = [standardised(Transform(), values), *compared(values)]
+        inputs = [np.column_stack([Z[:, 0], option.forward(values) / 4 + 0.5]) for option in options]
+        found.append(options[likeliest(g, "matern52", inputs, GROUPS, EXACT)].kind)
+    assert np.mean([kind in kinds for kind in found]) >= 0.8
+
+
+def test_scales_of_a_compared_quantity_go_on_where_nothing_was_measured():
+    values = np.array([3.0, 5.0, 9.0, 20.0, 80.0])
+    for scale in compared(values):
+        there = np.linspace(-100.0, 300.0, 4001)
+        bent = scale.forward(there)
+        assert (np.diff(bent) > 0).all()
+        np.testing.assert_allclose(scale.inverse(bent), there, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(np.gradient(bent, there)[1:-1], scale.slope(there)[1:-1], rtol=0.1)
+    assert compared(values[:4]) == []
+    assert compared(values - 3.0) == []
+
+
+def test_a_square_has_its_slope_and_stops_at_0():
+    square = standardised(Transform("square"), np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    there = np.linspace(0.5, 6.0, 100)
+    np.testing.assert_allclose(square.inverse(square.forward(there)), there)
+    np.testing.assert_allclose(np.gradient(square.forward(there), there)[1:-1], square.slope(there)[1:-1])
+    assert square.inverse(np.array([-50.0])) == 0.0
+    assert np.isnan(square.forward(np.array([-1.0])))
+
+
+# A cone is smooth in its square; what is a function of its fourth power is smooth in a root of that.
+CONE = boat.DAGModel(
+    SPACE,
+    [
+        boat.generic("radius", ["a", "b"], kernel="expquad", noise=0),
+        boat.generic("power", ["a", "b"], kernel="expquad", noise=0),
+        boat.generic("total", ["radius", "power"], kernel="expquad", noise=0),
+    ],
+)
+
+
+def cone(n=30):
+    found = []
+    for number, configuration in enumerate(SPACE.design(n, 0)):
+        radius = float(np.hypot(configuration["a"], configuration["b"]))
+        power = (0.3 + configuration["a"] ** 2) ** 4
+        values = {"radius": radius, "power": power, "total": radius + 2 * float(np.sin(power**0.25))}
+        found.append(Trial(number, configuration, {}, State.COMPLETE, values))
+    return found
+
+
+def test_nodes_of_a_network_find_their_scales_apart_from_each_other():
+    """What a node's residual compares is no longer bent by its parents' own scales."""
+    found = tables(CONE, measured(CONE, cone()))
+    assert found["radius"].transform.kind == "square"
+    assert {name: scale.kind for name, scale in found["total"].scales.items()} == {
+        "radius": None,
+        "power": "asinh",
+    }
+
+
+def test_bent_nodes_predict_what_was_measured_and_their_slopes_are_those_of_the_prediction():
+    trials = cone()
+    posterior = Inference(CONE, 0).posterior(measured(CONE, trials), TINY)
+    unit = SPACE.encode([trial.configuration for trial in trials])
+    luck = posterior.luck(1)
+    mean, _ = posterior.propagate(unit, "total", luck).objective()
+    told = posterior.nodes["total"].table.y
+    np.testing.assert_allclose(mean, np.broadcast_to(told, mean.shape), atol=0.05)
+    there = 0.1 + 0.8 * SPACE.sample(5, 3)
+    forward = posterior.propagate(there, "total", luck)
+    slopes = posterior.pullback(
+        forward,
+        luck,
+        *(np.full_like(moment, w) for moment, w in zip(forward.objective(), (1.0, 0.0), strict=True)),
+    )
+    for axis, step in enumerate(1e-5 * np.eye(2)):
+        up, down = (
+            posterior.propagate(there + s, "total", luck).objective()[0].sum(axis=0) for s in (step, -step)
+        )
+        np.testing.assert_allclose(
+            slopes[:, axis], (up - down) / 2e-5, rtol=1e-3, atol=1e-3 * np.abs(slopes).max()
+        )
 
 
 def test_a_node_with_a_formula_stays_on_its_scale():
