@@ -273,9 +273,10 @@ def generic(
     """Return a node without any parametric knowledge: a constant and a residual over ``inputs``.
 
     It is standardised by its own measurements (no prior knows its unit), so its variables are dimensionless.
-    Where ``transform`` is None and no other node's residual is a function of it, it finds its scale, too: the
-    natural one, or one that is bent, whichever makes the measurements likeliest (Snelson et al. 2004).
-    ``noise=0`` says that a run repeated measures the same; otherwise the noise is learned.
+    Where ``transform`` is None it finds its scale, too: the natural one, or one that is bent, whichever makes
+    the measurements likeliest (Snelson et al. 2004); and likewise the scale on which it compares each generic
+    node among its inputs that has none. ``noise=0`` says that a run repeated measures the same; otherwise the
+    noise is learned.
     """
     if transform not in KINDS:
         raise ModelError(f"transform= of node {name!r} is {expected_one_of(KINDS, transform)}.")
