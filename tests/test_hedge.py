@@ -207,6 +207,21 @@ def test_a_second_opinion_is_the_best_of_what_is_nearly_as_good_to_the_first(giv
         assert its(found.unit[None])[0] >= its(others[enough]).max() - 1e-3
 
 
+@pytest.mark.parametrize("heard", [0.05, 0.5, 0.95])
+def test_who_is_hardly_heard_is_overruled_as_little_as_who_is_heard_most(heard):
+    """Else a right model that lost its weight could not prove itself in the few proposals that it has."""
+    study = played(boat.DAGModel(GATED, [rate, cost]), 8)
+    known = study.evidence()
+    posteriors = study.rivals.posteriors(known.trials, known.objective)
+    measured = GATED.encode([trial.configuration for trial in study.trials])
+    runs = Runs(measured, measured[:0], measured)
+    shares = {"structured": heard, "generic": 1 - heard}
+    _, said = study.rivals.suggest(
+        posteriors, shares, "structured", runs, 5, {}, acquisition="expected improvement", alone=False
+    )
+    assert 1 - heard * (1 - heard) <= said["second_opinion"]["generic"] <= 1.0
+
+
 def test_a_second_opinion_that_is_absurdly_sure_breaks_no_promise():
     """Where it sees no gain at all, or one beyond measure, the first's is still kept."""
     study = played(boat.DAGModel(GATED, [rate, cost]), 8)
