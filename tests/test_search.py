@@ -394,3 +394,18 @@ def test_a_space_without_coordinates():
     assert found.score == 1
     with pytest.raises(Exhausted):
         maximise(lambda u: np.ones(len(u)), space, seed=0, avoid=np.empty((1, 0)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_slopes_beyond_measure_are_followed_without_a_word():
+    """A log acquisition falls by any number where draws are far from all that was measured."""
+    space = Space(x=Float(0, 1), y=Float(0, 1))
+
+    def score(unit):
+        return -1e200 * np.abs(unit - 0.3).sum(axis=1)
+
+    def gradient(unit):
+        return score(unit), -1e200 * np.sign(unit - 0.3)
+
+    found = maximise(score, space, seed=0, gradient=gradient)
+    np.testing.assert_allclose(found.unit, 0.3, atol=0.05)

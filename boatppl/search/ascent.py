@@ -89,6 +89,7 @@ class Climb:
         self.moves[kept] = np.concatenate([self.moves[kept, 1:], move[curved, None]], axis=1)
         self.bends[kept] = np.concatenate([self.bends[kept, 1:], bend[curved, None]], axis=1)
 
+    @np.errstate(over="ignore", invalid="ignore")  # slopes beyond measure
     def _aim(self, here: NDArray[np.intp]) -> None:
         """New directions by the two-loop recursion, within the bounds; along the slope where nothing is
         remembered."""
