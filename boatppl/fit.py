@@ -104,10 +104,10 @@ class Inference:
     def _tables(self, data: Measured) -> Mapping[str, Table]:
         """Return the tables of every node; those of the measurements last asked for are kept, since finding
         scales takes time."""
-        key = data.digest
-        if self._tabled is None or self._tabled[0] != key:
-            self._tabled = key, tables(self.model, data)
-        return self._tabled[1]
+        key, known = data.digest, self._tabled  # once: another thread may put another one there
+        if known is None or known[0] != key:
+            known = self._tabled = key, tables(self.model, data)
+        return known[1]
 
     def _fit(self, number: int, by_node: Mapping[str, Table], length: Chains) -> BlockPosterior:
         density = self.densities[number]

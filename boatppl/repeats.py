@@ -40,11 +40,12 @@ def contradictions(model: DAG, trials: Sequence[Trial]) -> Iterator[Contradictio
         if not node.node.deterministic:
             continue
         origins = model.origins((*node.node.wires, *model.inputs_of(name)))
+        wanted = {name, *(origin for origin in origins if origin in model.nodes)}
         seen: dict[Any, Trial] = {}
         found = None
         for trial in trials:
-            if name not in trial.measurements:
-                continue
+            if not wanted <= set(trial.measurements):
+                continue  # what was not measured may have differed
             first = seen.setdefault(_inputs(origins, trial), trial)
             if not _same(first.measurements[name], trial.measurements[name]):
                 found = Contradiction(name, first, trial)
@@ -64,7 +65,7 @@ def warning(found: Sequence[Contradiction]) -> str:
 
 
 def _inputs(origins: Sequence[str], trial: Trial) -> tuple[Any, ...]:
-    """What arrived at a node, to be compared; what a run did not measure is None, as equal as anything."""
+    """What arrived at a node, to be compared; data, which every run shares, are None."""
     known: Mapping[str, Any] = {**trial.measurements, **trial.context, **trial.configuration}
     values = (known.get(name) for name in origins)
     return tuple(v.tobytes() if isinstance(v, np.ndarray) else str(v) for v in values)

@@ -60,6 +60,11 @@ def test_what_repeats_its_inputs_and_differs_is_found(runs, nodes):
     assert [each.node for each in contradictions(MODEL, runs)] == nodes
 
 
+def test_parents_that_nobody_measured_may_have_differed():
+    runs = [told(0, 0.1, 0.5, outer=1.0), told(1, 0.9, 0.5, outer=2.0)]
+    assert list(contradictions(MODEL, runs)) == []
+
+
 def test_where_noise_is_learned_nothing_is_contradicted():
     model = boat.DAGModel(SPACE, [boat.generic("inner", ["x", "z"])])
     runs = [told(0, 0.1, 0.2, inner=1.0), told(1, 0.1, 0.2, inner=5.0)]
