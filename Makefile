@@ -18,7 +18,7 @@ WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test nightly demo lab docs bench bench-quick bench-peers lint clean
+.PHONY: help test nightly demo lab docs bench bench-promises bench-quick lint clean
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,14 +44,14 @@ docs: $(DOCS_INSTALLED)  ## build the documentation site into build/docs; a warn
 	$(THREADS) $(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
 	@echo "open build/docs/index.html"
 
-bench: $(INSTALLED)  ## print the table of promises and what was measured
+bench: bench-promises  ## the promises, then boatppl beside all its peers: days; interrupted, it goes on
+	$(THREADS) $(BIN)/python -m benchmarks.compare
+
+bench-promises: $(INSTALLED)  ## what was promised and what is measured here: a quarter of an hour
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(INSTALLED)  ## boatppl beside a few of its peers on a few problems: under 10 minutes
 	$(THREADS) $(BIN)/python -m benchmarks.compare --quick
-
-bench-peers: $(INSTALLED)  ## boatppl beside all its peers on all problems: days; interrupted, it goes on
-	$(THREADS) $(BIN)/python -m benchmarks.compare
 
 clean:  ## remove the environment, caches and reports (never a study's .db)
 	rm -rf $(VENV) build docs/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov report

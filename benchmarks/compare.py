@@ -2,54 +2,30 @@
 
 After every trial each tuner says which configuration it would recommend; what counts is the noise-free value
 there. All begin with the default configuration. Peers and our generic tuner see the objective alone (the
-function-network method also the graph and every node), and peers get ten times our trials. Every run is
-written as it ends, so a comparison that was stopped goes on where it was.
+function-network method also the graph and every node). Where it matters how much later a peer arrives, it
+gets ten times our trials. Every run is written as it ends, so a comparison that was stopped goes on where it
+was; what is compared stands in :mod:`benchmarks.plans`.
 """
 
 import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.curves import draw
 from benchmarks.machine import described, load
 from benchmarks.peers.environment import Unavailable
-from benchmarks.problems import Problem
+from benchmarks.plans import PLANS, QUICK, Plan
 from benchmarks.race import Trace, trace
 from benchmarks.rows import append, read
-from benchmarks.runs import COLUMNS, row_of, trace_of
+from benchmarks.runs import COLUMNS, days, row_of, trace_of
 from benchmarks.standings import costs, overall, settings, table, verdict
-from benchmarks.suite import QUICK as FEW
 from benchmarks.suite import suite
-from benchmarks.tuners import ENTRANTS, QUICK
+from benchmarks.tuners import ENTRANTS
+from boatppl.words import expected_one_of, listed
 
-RESULTS = Path(__file__).parent / "results"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is compared.
-
-    ``trials`` is our budget and ``times`` how many times that a peer gets; ``limit`` the seconds of its own
-    that a tuner may take for a run; after ``minutes`` no further run begins.
-    """
-
-    problems: Sequence[str]
-    tuners: Sequence[str]
-    seeds: int
-    trials: int
-    times: int
-    limit: float
-    minutes: float
-
-    def runs(self, known: Mapping[str, Problem]) -> Iterator[tuple[Problem, str, int, int]]:
-        """Yield (problem, tuner, seed, budget), seed after seed: what is interrupted has whole seeds."""
-        for seed, name, tuner in product(range(1, self.seeds + 1), self.problems, self.tuners):
-            problem, entrant = known[name], ENTRANTS[tuner]
-            if entrant.takes(problem):
-                yield problem, tuner, seed, self.trials * (1 if entrant.ours else self.times)
+RESULTS = Path(__file__).parent / "results" / "compare"
 
 
 def compare(plan: Plan, done: Sequence[Mapping[str, str]]) -> Iterator[Trace]:
@@ -105,12 +81,14 @@ def cautions(traces: Sequence[Trace], about: Mapping[str, str]) -> list[str]:
     return found
 
 
-def report(traces: Sequence[Trace], about: Mapping[str, str]) -> str:
-    """Return the whole comparison as Markdown."""
+def report(name: str, traces: Sequence[Trace], about: Mapping[str, str]) -> str:
+    """Return the whole comparison that a plan's name stands for as Markdown; its picture is ``name``.png."""
     known = suite()
-    parts = [f"# Tuners compared\n\nMade by `python -m benchmarks.compare`.\n\n{EXPLAINED}"]
+    command = f"python -m benchmarks.compare {'--' * (name == 'quick')}{name}"
+    parts = [f"# Tuners compared: {name}\n\nMade by `{command}`.\n\n{EXPLAINED}"]
     parts += cautions(traces, about)
     parts.append(f"## All problems\n\n{overall(traces, known)}")
+    parts.append(f"![The median gap of every tuner over trials]({name}.png)\n")
     for name in (name for name in known if any(item.problem == name for item in traces)):
         problem, mine = known[name], [item for item in traces if item.problem == name]
         said = f"{len(problem.space.names)} parameters; noise: {problem.noise or 'none'}"
@@ -121,41 +99,44 @@ def report(traces: Sequence[Trace], about: Mapping[str, str]) -> str:
     return "\n".join(parts)
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    given = {name: value for name, value in vars(options).items() if value is not None}
-    return Plan(
-        problems=given.get("problems", FEW if options.quick else list(suite())),
-        tuners=given.get("tuners", QUICK if options.quick else list(ENTRANTS)),
-        seeds=given.get("seeds", 2 if options.quick else 20),
-        trials=given.get("trials", 20),
-        times=options.times,
-        limit=given.get("limit", 10.0 if options.quick else 300.0),
-        minutes=given.get("minutes", 8.0 if options.quick else float("inf")),
-    )
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", nargs="+", choices=list(suite()), metavar="PROBLEM")
-    parser.add_argument("--tuners", nargs="+", choices=list(ENTRANTS), metavar="TUNER")
-    parser.add_argument("--seeds", type=int, help="20, or 2 with --quick")
-    parser.add_argument("--trials", type=int, help="our budget: 20")
-    parser.add_argument("--times", type=int, default=10, help="a peer's budget is this many times ours")
-    parser.add_argument("--limit", type=float, help="seconds of its own a tuner may take for one run")
-    parser.add_argument("--minutes", type=float, help="no run begins after these minutes")
+    parser.add_argument("plans", nargs="*", metavar="PLAN", help=f"of {listed(PLANS)}; none named: all")
     parser.add_argument("--quick", action="store_true", help="few problems and tuners: under 10 minutes")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of compare.csv, .md and .png")
+    parser.add_argument(
+        "--problems", nargs="+", default=(), metavar="PROBLEM", help="of the plan's, only these"
+    )
+    parser.add_argument("--tuners", nargs="+", default=(), metavar="TUNER", help="of the plan's, these")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--limit", type=float, help="seconds of its own a tuner may take for one run")
+    parser.add_argument("--minutes", type=float, help="no run of a plan begins after these minutes")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of PLAN.csv, .md and .png")
     parser.add_argument("--fresh", action="store_true", help="forget the runs that are there")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name, known in (("plans", PLANS), ("problems", suite()), ("tuners", ENTRANTS)):
+        for unknown in sorted(set(getattr(options, name)) - set(known)):
+            parser.error(f"{name[:-1]} expects {expected_one_of(known, unknown)}.")
+    return options
 
 
 def main() -> None:
-    """Compare, print the tables and keep them in ``benchmarks/results``."""
+    """Carry out the plans, print their tables and keep them in ``benchmarks/results/compare``."""
     options = _options()
-    plan, about = _plan(options), described()
-    stem = options.results / ("compare-quick" if options.quick else "compare")
-    runs = stem.with_suffix(".csv")
-    if options.fresh:
+    given = {name: getattr(options, name) for name in ("seeds", "limit", "minutes")}
+    chosen = {"quick": QUICK} if options.quick else {name: PLANS[name] for name in options.plans or PLANS}
+    for name, plan in chosen.items():
+        part = plan.of(options.problems, options.tuners)
+        part = replace(part, **{key: value for key, value in given.items() if value is not None})
+        carry_out(part, options.results / name, options.fresh)
+
+
+def carry_out(plan: Plan, stem: Path, fresh: bool = False) -> None:
+    """Make what is not done of a plan; write its runs, tables and pictures (``stem`` with .csv, .md, .png).
+
+    ``fresh``: forget the runs that are there.
+    """
+    about, runs = described(), stem.with_suffix(".csv")
+    if fresh:
         runs.unlink(missing_ok=True)
     for item in compare(plan, read(runs, COLUMNS)):
         now = {"load": load(), "date": about["date"], "commit": about["commit"]}
@@ -168,8 +149,9 @@ def main() -> None:
     traces = [trace_of(row) for row in rows]
     loads = sorted(float(row["load"]) for row in rows)
     about |= {"runs": str(len(rows)), "load while it ran": f"{loads[0]} to {loads[-1]}"}
+    about["dates of the runs"] = days(rows)
     about["commits"] = ", ".join(dict.fromkeys(row["commit"] for row in rows))
-    text = report(traces, about)
+    text = report(stem.name, traces, about)
     stem.with_suffix(".md").write_text(text)
     draw(traces, stem.with_suffix(".png"))
     print(f"\n{text}")

@@ -4,6 +4,7 @@ No figure of the README is typed by hand: a test compares what stands there with
 """
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -13,8 +14,17 @@ from benchmarks import faults, wrong_models
 from benchmarks.figures import Figure, markdown_table
 from benchmarks.race import Trace
 from benchmarks.rows import read as rows_of
-from benchmarks.runs import COLUMNS, trace_of
-from benchmarks.standings import brief, course, lead, overall
+from benchmarks.runs import COLUMNS, days, trace_of
+from benchmarks.standings import (
+    arrivals,
+    brief,
+    by_tuner,
+    claims,
+    course,
+    generic_goal,
+    lead,
+    recommended,
+)
 from benchmarks.suite import suite
 from benchmarks.wrong_systems import RIGHT, SECOND_HALF, WRONG
 from boatppl.words import listed
@@ -26,6 +36,8 @@ from models.sgd_scheduling.best_known import read
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RESULTS = Path(__file__).parent / "results"
+COMPARISONS = RESULTS / "compare"
+GENERIC_PLANS = ("generic", "generic-noisy", "generic-mixed")
 PROMISES = RESULTS / "promises.csv"
 BEGIN = "<!-- figures: written by python -m benchmarks.readme -->"
 END = "<!-- end of the figures -->"
@@ -51,16 +63,25 @@ iteration of the schedule that measured best so far, medians over clusters; then
 cluster's schedule was near the best known one (`-`: not within the trials made). *Without noise* nothing
 varies; *as runs measure* is what runs of a schedule typically say, beside the best schedule by that."""
 
+COMPARED = """\
+Made {days}; every run with versions, settings, costs and pictures:
+[{name}.md](benchmarks/results/compare/{name}.md)."""
+
+COLLECTORS = """\
+**Garbage collectors, simulations** (`python -m benchmarks.compare collectors`). *cassandra*: a store whose
+three flags give about 19 ms at the 99th percentile by default and 7 at best; *collector*: a smaller one. The
+simulators share no formula with the models. Trials until what is recommended is within a share of the
+optimum, medians [quartiles]; `>`: not within the trials made. *generic* is ours without the model."""
+
 TOGETHER = """\
-**Scheduling SGD beside generic tuners, a simulation** (`python -m benchmarks.compare --problems scheduling-10
---trials {trials} --times 1 --seeds {seeds} --results benchmarks/results/scheduling`, and `--tuners` those of
-the table). Ten machines: ten shares of the batch, who works and who serves; with every seed another cluster.
-By how much an iteration with what each tuner recommends takes longer than with the best known schedule,
-without noise: medians. *generic* is ours without the model."""
+**Scheduling SGD beside generic tuners, a simulation** (`python -m benchmarks.compare scheduling-10`). Ten
+machines: ten shares of the batch, who works and who serves; with every seed another cluster. By how much an
+iteration with what each tuner recommends takes longer than with the best known schedule, without noise:
+medians over {seeds} clusters. *generic* is ours without the model."""
 
 MORE_MACHINES = """\
-**Scheduling SGD on {in_words} machines, a simulation** (the same with `--problems {folder}
---trials {trials} --results benchmarks/results/{folder}`): {coordinates} coordinates; {seeds} clusters."""
+**Scheduling SGD on {in_words} machines, a simulation** (`python -m benchmarks.compare {name}`): {coordinates}
+coordinates; {seeds} clusters."""
 
 INHERITED = """\
 **The same machines train another network, a simulation** (`python -m models.sgd_scheduling.transfer`). Ten
@@ -68,27 +89,37 @@ machines whose speeds an earlier study of {trials} trials has learned, with `pri
 without, on {clusters} clusters; what is recommended, without noise."""
 
 NETWORKED = """\
-**Function networks, a simulation** (`python -m benchmarks.compare --problems dropwave
-alpine-network ackley-network --tuners {tuners} --trials {trials} --times 1 --seeds {seeds}
---results benchmarks/results/networks`). Nodes are measured, nothing scatters (all are told so), and nothing
-is known but the graph. *structured* is the default, hedged with the generic model, *structured-alone* is
-without it (`hedge=False`), and *function-network* the method of Astudillo and Frazier (2021) on BoTorch,
-written for this comparison. Trials until what is recommended is within a share of the optimum (of the
-typical value where that is 0), medians [quartiles]; `>`: not within the trials made."""
+**Function networks, simulations** (`python -m benchmarks.compare networks`). Nodes are measured, nothing
+scatters (all are told so), and nothing is known but the graph. *structured* is the default, hedged with the
+generic model, *structured-alone* is without it (`hedge=False`), and *function-network* the method of
+Astudillo and Frazier (2021) on BoTorch, written for this comparison. Trials until what is recommended is
+within a share of the optimum (of the typical value where that is 0), medians [quartiles] of {seeds} studies;
+`>`: not within the trials made."""
 
-HUNDRED_PARAMETERS = """\
-**A hundred parameters and no model, a simulation** (`python -m benchmarks.compare --problems branin-of-100
---tuners generic botorch --trials {trials} --times 1 --seeds {seeds} --results benchmarks/results/many`).
-Branin-Hoo in two of 100 parameters. By how much the noise-free value of what each tuner recommends is above
-the optimum: medians."""
+DECOMPOSED = """\
+**Branin-Hoo in two terms, a simulation** (`python -m benchmarks.compare branin-terms`): the decomposition of
+the original's example, of which a term is measured too, with its shape known and no coefficient."""
 
 NOTHING_KNOWN = """\
-**Nothing known, simulations** (`python -m benchmarks.compare --problems {problems} --tuners {tuners}
---trials {trials} --times 1 --seeds {seeds} --results benchmarks/results/generic`). Functions of 2 to 20
-parameters whose runs do not scatter; who can be told so is. *generic* is ours; the bench's other peers were
-not run on these. Trials until what is recommended is within 5 % of the optimum (of the typical value where
-that is 0), medians; `>`: the median run did not get there, and how far above it was at the end; the first is
-**bold**."""
+**Nothing known, simulations** (`python -m benchmarks.compare generic`). Functions of 2 to 20 parameters whose
+runs do not scatter; who can be told so is. *generic* is ours. Trials until what is recommended is within 5 %
+of the optimum (of the typical value where that is 0), medians of {seeds} studies of {trials} trials; `>`: the
+median run did not get there, and how far above it was at the end; the first is **bold**."""
+
+SCATTERED = """\
+**The same with noise, simulations** (`python -m benchmarks.compare generic-noisy`): normal, 5 or 20 % of the
+function's spread over the space. How far the noise-free value of what each tuner recommends after {trials}
+trials is above the optimum; medians of {seeds} studies, the least **bold**."""
+
+MIXED = """\
+**Choices and conditions, simulations** (`python -m benchmarks.compare generic-mixed`). *mixed* has numbers,
+choices and flags, *index* a choice on which depends what else there is to choose; both scatter by a few
+percent. As above: trials to 5 %, medians of {seeds} studies."""
+
+HUNDRED_PARAMETERS = """\
+**A hundred parameters and no model, a simulation** (`python -m benchmarks.compare generic-many`). Branin-Hoo
+in two of 100 parameters. By how much the noise-free value of what each tuner recommends is above the optimum:
+medians of {seeds} studies."""
 
 HEDGED = """\
 **When the model is wrong, simulations** (`python -m benchmarks.wrong_models`; the halves apart stand in
@@ -106,7 +137,7 @@ FAULTS = """\
 `study.diagnose()` names first."""
 
 PROMISED = """\
-**Speed** (`make bench`; all of it, with remarks, stands in
+**Speed** (`make bench-promises`; all of it, with remarks, stands in
 [benchmarks/results/promises.md](benchmarks/results/promises.md)), measured {date} at commit {commit} on
 {cores} cores ({machine}). What was promised and is not kept says so."""
 
@@ -117,13 +148,20 @@ def figures() -> str:
         BEGIN,
         _jvm(),
         *_simulated(),
-        _compared("scheduling", TOGETHER, _courses),
+        _compared("collectors", COLLECTORS, _claims),
+        _compared("scheduling-10", TOGETHER, _courses),
         _compared("scheduling-100", MORE_MACHINES, _courses, in_words="a hundred", coordinates=299),
         _compared("scheduling-300", MORE_MACHINES, _courses, in_words="three hundred", coordinates=899),
         _inherited(),
+        _compared("branin-terms", DECOMPOSED, _claims),
         _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
-        _compared("generic", NOTHING_KNOWN, lambda traces, trials: overall(traces, suite()).strip()),
-        _compared("many", HUNDRED_PARAMETERS, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))),
+        _compared("generic", NOTHING_KNOWN, lambda traces, trials: arrivals(traces)),
+        _compared("generic-noisy", SCATTERED, recommended),
+        _compared("generic-mixed", MIXED, lambda traces, trials: arrivals(traces)),
+        _generic_goal(),
+        _compared(
+            "generic-many", HUNDRED_PARAMETERS, lambda traces, trials: course(traces, (1, 10, 20, 30, trials))
+        ),
         _wrong(),
         _faults(),
         _promises(),
@@ -160,19 +198,45 @@ def _simulated() -> list[str]:
     return parts
 
 
-def _compared(folder: str, text: str, shown: Callable[[Sequence[Trace], int], str], **said: object) -> str:
+def _traces(plan: str) -> list[Trace]:
+    return [trace_of(row) for row in _runs(plan)]
+
+
+def _runs(plan: str) -> list[dict[str, str]]:
+    return rows_of(COMPARISONS / f"{plan}.csv", COLUMNS)
+
+
+def _compared(name: str, text: str, shown: Callable[[Sequence[Trace], int], str], **said: object) -> str:
     """Return what one comparison of tuners was, and what is shown of its runs and our trials in each.
 
-    The text has places for who was compared on what, and its own, which ``said`` fills.
+    The text has places for how many trials and seeds there were, and its own, which ``said`` fills.
     """
-    traces = [trace_of(row) for row in rows_of(RESULTS / folder / "compare.csv", COLUMNS)]
+    traces = _traces(name)
     if not traces:
         return ""
     trials = min(item.budget for item in traces)
-    said |= {"folder": folder, "trials": trials, "seeds": len({item.seed for item in traces})}
-    said |= {f"{part}s": " ".join(_different(traces, part)) for part in ("problem", "tuner")}
-    about = text.format(**said)
-    return f"{_filled(about)}\n\n{shown(traces, trials)}"
+    said |= {"name": name, "trials": trials, "seeds": _seeds(traces), "days": days(_runs(name))}
+    parts = [_filled(text.format(**said)), shown(traces, trials), _filled(COMPARED.format(**said))]
+    return "\n\n".join(parts)
+
+
+def _seeds(traces: Sequence[Trace]) -> str:
+    """Return how many studies each tuner made of a problem: ``20 (hebo 5)``."""
+    made = Counter((item.tuner, item.problem) for item in traces)
+    most = max(made.values())
+    least = {tuner: min(n for (name, _), n in made.items() if name == tuner) for tuner in by_tuner(traces)}
+    fewer = ", ".join(f"{tuner} {n}" for tuner, n in least.items() if n < most)
+    return f"{most} ({fewer})" if fewer else f"{most}"
+
+
+def _claims(traces: Sequence[Trace], trials: int) -> str:
+    """Return trials to each share, and how many times ours the best peer needed."""
+    return f"{brief(traces)}\n\n{claims(traces, suite())}"
+
+
+def _generic_goal() -> str:
+    """Return on how many of all generic problems ours is no worse than the best peer."""
+    return _filled(generic_goal([item for plan in GENERIC_PLANS for item in _traces(plan)], suite()))
 
 
 def _inherited() -> str:
@@ -184,6 +248,10 @@ def _inherited() -> str:
 
 def _different(traces: Sequence[Trace], part: str) -> list[str]:
     return list(dict.fromkeys(getattr(item, part) for item in traces))
+
+
+def _course(traces: Sequence[Trace], trials: int) -> str:
+    return course(traces, (1, 10, 20, 30, trials))
 
 
 def _courses(traces: Sequence[Trace], trials: int) -> str:

@@ -76,6 +76,12 @@ def curve(text: str, trials: int) -> list[float]:
     return found + [found[-1]] * (trials - len(found)) if found else []
 
 
+def days(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return when runs were made: ``2026-11-21`` or ``2026-11-21 to 2026-11-23``."""
+    found = [row["date"][:10] for row in rows]
+    return " to ".join(dict.fromkeys([min(found), max(found)]))
+
+
 def trace_of(row: Mapping[str, str]) -> Trace:
     """Return a row as a run: :func:`row_of`'s inverse, to the digits written."""
     return Trace(

@@ -1,6 +1,6 @@
 """Tables of a comparison: how fast each tuner arrived, what it recommended, who won."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median as middle
 
 import numpy as np
@@ -75,16 +75,23 @@ def capped(runs: Sequence[Trace], share: float) -> list[float]:
 
 
 def best_of(groups: Mapping[str, Sequence[Trace]], names: Sequence[str]) -> str | None:
-    """Return the tuner of the least median trials to 5 %, the least area between equals; None of none."""
+    """Return the tuner of the least median trials to 5 %; between equals the one of which more runs arrived,
+    then of the least area; None of none."""
     if not names:
         return None
 
-    def rank(name: str) -> tuple[float, float]:
+    def rank(name: str) -> tuple[float, float, float]:
         runs = groups[name]
         ours = min(run.budget for runs in groups.values() for run in runs)
-        return median(capped(runs, DECISIVE)), middle(run.area(ours) for run in runs)
+        late = capped(runs, DECISIVE)
+        return median(late), float(np.mean(np.isinf(late))), middle(run.area(ours) for run in runs)
 
     return min(names, key=rank)
+
+
+def best_peer(groups: Mapping[str, Sequence[Trace]]) -> str | None:
+    """Return the best of those that are not ours; None of none."""
+    return best_of(groups, [name for name in groups if not ENTRANTS[name].ours])
 
 
 def verdict(traces: Sequence[Trace]) -> str:
@@ -93,8 +100,7 @@ def verdict(traces: Sequence[Trace]) -> str:
     "No tuner" means that nobody's median run arrived.
     """
     groups = by_tuner(traces)
-    peers = [name for name in groups if not ENTRANTS[name].ours]
-    first, rival = best_of(groups, list(groups)), best_of(groups, peers)
+    first, rival = best_of(groups, list(groups)), best_peer(groups)
     if first is None or np.isinf(median(capped(groups[first], DECISIVE))):
         lines = [f"No tuner's median came to within {DECISIVE:.0%}."]
     else:
@@ -137,12 +143,22 @@ def _at_least(run: Trace) -> float:
 
 
 def overall(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
-    """Return one row a problem: median trials to 5 % of each tuner (and the median gap at the end, where that
-    run did not get there), the winner marked; and the two goals."""
-    names = list(by_tuner(traces))
-    rows, met, counted, claims = [], 0, 0, []
+    """Return the arrivals, and the two goals as far as these problems are about them."""
+    parts = [arrivals(traces), claims(traces, problems), generic_goal(traces, problems)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def by_problem(traces: Sequence[Trace]) -> Iterator[tuple[str, dict[str, list[Trace]]]]:
+    """Yield each problem and the runs of each tuner on it."""
     for problem in dict.fromkeys(item.problem for item in traces):
-        groups = by_tuner([item for item in traces if item.problem == problem])
+        yield problem, by_tuner([item for item in traces if item.problem == problem])
+
+
+def arrivals(traces: Sequence[Trace]) -> str:
+    """Return one row a problem: median trials to 5 % of each tuner (and the median gap at the end, where that
+    run did not get there), the winner marked."""
+    names, rows = list(by_tuner(traces)), []
+    for problem, groups in by_problem(traces):
         first = best_of(groups, list(groups))
         cells = []
         for name in names:
@@ -155,23 +171,52 @@ def overall(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
                 text += f" ({_percent(middle(run.gap_at(run.budget) for run in groups[name]))})"
             cells.append(f"**{text}**" if name == first and np.isfinite(half) else text)
         rows.append([problem, *cells])
-        rival = best_of(groups, [name for name in groups if not ENTRANTS[name].ours])
-        if rival and problems[problem].kind == "generic" and "generic" in groups:
-            counted += 1
-            met += _no_worse(groups["generic"], groups[rival])
+    return markdown_table(["median trials to 5%", *names], rows)
+
+
+def claims(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
+    """Return how many times the trials of structured the best peer needed, where a model is known."""
+    found = []
+    for problem, groups in by_problem(traces):
+        rival = best_peer(groups)
         if rival and problems[problem].kind == "structured" and "structured" in groups:
-            claims.append(f"{problem}: {_ratio(groups, 'structured', rival)}")
-    text = markdown_table(["median trials to 5%", *names], rows) + "\n"
-    if claims:
-        goal = f"Goal: at least {CLAIM:.0f} times fewer trials where the engineer's model is known.\n"
-        text += f"\n{goal}\n" + "\n".join(f"- {claim}" for claim in claims) + "\n"
-    if counted:
-        kept = "kept" if met >= OF_GENERIC * counted else "not kept"
-        text += (
-            f"\nGoal: generic no worse than the best peer's median on {OF_GENERIC:.0%} of the generic "
-            f"problems: {met} of {counted}, {kept}.\n"
-        )
-    return text
+            found.append(f"- {problem}: {_ratio(groups, 'structured', rival)}")
+    goal = f"Goal: at least {CLAIM:.0f} times fewer trials where the engineer's model is known.\n\n"
+    return goal + "\n".join(found) if found else ""
+
+
+def generic_goal(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
+    """Return on how many problems without a model ours is no worse than the best peer."""
+    met, behind = 0, []
+    for problem, groups in by_problem(traces):
+        rival = best_peer(groups)
+        if rival and problems[problem].kind == "generic" and "generic" in groups:
+            no_worse = _no_worse(groups["generic"], groups[rival])
+            met += no_worse
+            behind += [] if no_worse else [f"{rival} on {problem}"]
+    counted = met + len(behind)
+    if not counted:
+        return ""
+    kept = "kept" if met >= OF_GENERIC * counted else "not kept"
+    ahead = f" Ahead of it: {', '.join(behind)}." if behind else ""
+    return (
+        f"Goal: generic no worse than the best peer's median on {OF_GENERIC:.0%} of the generic problems: "
+        f"{met} of {counted}, {kept}.{ahead}"
+    )
+
+
+def recommended(traces: Sequence[Trace], trials: int) -> str:
+    """Return one row a problem: the median gap of what each tuner recommends after so many trials, the least
+    marked; and on how many ours is the least."""
+    names, rows, least = list(by_tuner(traces)), [], 0
+    for problem, groups in by_problem(traces):
+        gaps = {name: median([run.gap_at(trials) for run in runs]) for name, runs in groups.items()}
+        first = min(gaps, key=lambda name: gaps[name])
+        least += ENTRANTS[first].ours
+        texts = {name: _percent(gap) for name, gap in gaps.items()} | {first: f"**{_percent(gaps[first])}**"}
+        rows.append([problem, *(texts.get(name, "-") for name in names)])
+    table = markdown_table([f"gap after {trials} trials", *names], rows)
+    return f"{table}\n\nGoal: what generic recommends best of all: on {least} of {len(rows)}."
 
 
 def _no_worse(ours: Sequence[Trace], theirs: Sequence[Trace]) -> bool:
@@ -194,8 +239,8 @@ def brief(traces: Sequence[Trace]) -> str:
     """Return one row a problem and tuner: trials to within each share, and how many runs came to 5 %."""
     head = ["problem", "tuner", *(f"trials to {share:.0%}" for share in SHARES), "came to 5%", "last"]
     rows = []
-    for problem in dict.fromkeys(item.problem for item in traces):
-        for name, runs in by_tuner([item for item in traces if item.problem == problem]).items():
+    for problem, groups in by_problem(traces):
+        for name, runs in groups.items():
             cells = _cells(runs, runs[0].budget, 0.0)
             counts, last = cells[2:5], cells[-2]
             rows.append([problem, name, *counts, _arrived(runs), last])

@@ -1,4 +1,4 @@
-"""Every problem of the comparison by name, and the few that stand for them where time is short."""
+"""Every problem of the comparisons by name."""
 
 from collections.abc import Mapping
 
@@ -9,17 +9,6 @@ from benchmarks.networks import networks
 from benchmarks.problems import Problem, problems
 from benchmarks.recorded_jvm import recorded_jvm
 from benchmarks.scheduling import schedulings
-
-QUICK = (
-    "collector",
-    "cassandra",
-    "scheduling-10",
-    "jvm-recorded",
-    "dropwave",
-    "branin",
-    "hartmann6+20%",
-    "mixed",
-)
 
 # Found by looking at every configuration (tests/test_benchmarks.py looks again around it).
 CASSANDRA_OPTIMUM = 7.0

@@ -205,4 +205,3 @@ ENTRANTS: dict[str, Entrant] = {
     "grid": Entrant("full factorial of the budget's size, in random order", "grid_peer.py"),
     "random": Entrant("uniform", "random_peer.py"),
 }
-QUICK = ("structured", "generic", "botorch", "optuna", "optuna-gp", "smac", "cma-es", "random")

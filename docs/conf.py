@@ -59,13 +59,16 @@ nitpick_ignore_regex = [(r"py:.*", r"(collections|os|numpy|pandas|xarray|optuna|
 #: Tables of the repository that become pages: the page's name -> the file.
 TABLES = {
     "promises": "benchmarks/results/promises.md",
-    "compare-quick": "benchmarks/results/compare-quick.md",
     "chaos": "benchmarks/results/chaos.md",
     "wrong-models": "benchmarks/results/wrong_models.md",
     "faults": "benchmarks/results/faults.md",
     "jvm": "models/jvm_gc/acceptance.md",
     "jvm-system": "models/jvm_gc/README.md",
     "scheduling": "models/sgd_scheduling/README.md",
+}
+COMPARISONS = "benchmarks/results/compare"
+TABLES |= {
+    f"compare-{path.stem}": f"{COMPARISONS}/{path.name}" for path in sorted((ROOT / COMPARISONS).glob("*.md"))
 }
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#:]+)\)")
 HIDDEN = "\N{RATIO}"  # a colon, where none may be seen
@@ -105,6 +108,8 @@ def generate() -> None:
     mirror(ROOT / "tests" / "data" / "plots", "*.png", PICTURES)
     for page, path in TABLES.items():
         write(GENERATED / f"{page}.md", with_links((ROOT / path).read_text(), str(Path(path).parent)))
+    for picture in (ROOT / COMPARISONS).glob("*.png"):
+        shutil.copy2(picture, GENERATED / picture.name)
     [figures] = FIGURES.findall((ROOT / "README.md").read_text())
     write(GENERATED / "figures.md", "# In short\n\n" + with_links(figures, ""))
 

@@ -15,19 +15,20 @@ import pytest
 import boatppl as boat
 from benchmarks import race
 from benchmarks.censored import bootstrap, first_within, median, quantile, ratio_of_medians
-from benchmarks.compare import Plan, compare, report
+from benchmarks.compare import compare, report
 from benchmarks.curves import draw
 from benchmarks.figures import Figure, comma_separated, markdown
 from benchmarks.functions import index_space
 from benchmarks.peers import environment as environments
 from benchmarks.peers.peer import Peer, PeerError, gathered, spec_of, spread
 from benchmarks.peers.protocol import Cube, levels
+from benchmarks.plans import PLANS, QUICK, Plan
 from benchmarks.problems import machines_model, machines_run, machines_space
 from benchmarks.promises import run_task
 from benchmarks.race import Trace, trace
 from benchmarks.rows import append, read
 from benchmarks.runs import COLUMNS, changes, curve, row_of, trace_of
-from benchmarks.standings import best_of, by_tuner, course, lead, overall, verdict
+from benchmarks.standings import best_of, by_tuner, course, generic_goal, lead, overall, recommended, verdict
 from benchmarks.suite import CASSANDRA_OPTIMUM, suite
 from benchmarks.tasks import compilations
 from benchmarks.tuners import ENTRANTS
@@ -424,7 +425,7 @@ def test_runs_survive_the_file_and_a_comparison_goes_on(tmp_path):
     append(path, COLUMNS, [row_of(item, 4, about)])
     assert [trace_of(row) for row in read(path, COLUMNS)] == [item, item]
     assert curve(changes(item.gaps), 4) == list(item.gaps)
-    plan = Plan(("branin",), ("random", "structured"), 3, 2, 2, INF, INF)
+    plan = Plan(("branin",), ("random", "structured"), trials=2, times=2, seeds=3)
     rest = list(compare(plan, read(path, COLUMNS)))
     assert [(run.tuner, run.seed, run.budget) for run in rest] == [("random", 1, 4), ("random", 2, 4)]
     assert list(compare(replace(plan, minutes=-1.0), [])) == []
@@ -452,6 +453,44 @@ def test_the_standings_claim_no_more_than_the_bootstrap_and_say_when_a_peer_wins
     assert "1 of 1, kept" in overall(equal + rival, PROBLEMS)
 
 
+def test_the_best_peer_of_those_whose_median_never_arrives_is_the_one_that_arrives_most_often():
+    steady = [_item("random", seed, (0.9,) + (0.2,) * 8) for seed in range(3)]
+    lucky = [_item("optuna", seed, (0.9,) * 8 + ((0.04 if seed == 2 else 0.9),)) for seed in range(3)]
+    assert best_of(by_tuner(steady + lucky), ["random", "optuna"]) == "optuna"
+    assert best_of(by_tuner(steady + lucky[:2]), ["random", "optuna"]) == "random"
+
+
+def test_what_is_recommended_is_the_median_gap_after_so_many_trials_and_ours_counts_where_it_is_least():
+    ours = [_item("generic", seed, (0.5, gap)) for seed, gap in enumerate((0.1, 0.2, 0.9))]
+    peer = [_item("random", seed, (0.5, 0.3)) for seed in range(3)]
+    elsewhere = [
+        replace(item, problem="camel") for item in (*peer, *(replace(i, gaps=(0.5, 0.4)) for i in ours))
+    ]
+    text = recommended([*ours, *peer, *elsewhere], 2)
+    assert re.search(r"\| branin +\| \*\*20.0%\*\* +\| 30.0% ", text)
+    assert re.search(r"\| camel +\| 40.0% +\| \*\*30.0%\*\* ", text)
+    assert text.endswith("best of all: on 1 of 2.")
+    assert generic_goal([*ours, *peer, *elsewhere], PROBLEMS).endswith(
+        "1 of 2, not kept. Ahead of it: random on camel."
+    )
+    assert generic_goal([*ours, *peer], PROBLEMS).endswith("1 of 1, kept.")
+
+
+@pytest.mark.parametrize("plan", [QUICK, *PLANS.values()])
+def test_plans_are_of_tuners_that_can_take_their_problems(plan):
+    for name in plan.problems:
+        takers = [tuner for tuner in plan.tuners if ENTRANTS[tuner].takes(PROBLEMS[name])]
+        assert any(ENTRANTS[tuner].ours for tuner in takers)
+        assert any(not ENTRANTS[tuner].ours for tuner in takers)
+
+
+def test_a_part_of_a_plan_keeps_its_order_and_all_where_nothing_is_named():
+    plan = PLANS["generic-mixed"]
+    part = plan.of(["index"], ["random", "generic", "structured"])
+    assert (list(part.problems), list(part.tuners)) == (["index"], ["generic", "random"])
+    assert plan.of([], []) == replace(plan, problems=list(plan.problems), tuners=list(plan.tuners))
+
+
 def test_the_lead_on_one_problem_is_over_the_best_of_the_others_seed_by_seed():
     ours = [_item("structured", seed, (1.0, 0.0, gap)) for seed, gap in enumerate((0.0, 0.25, 0.04))]
     best = [_item("optuna", seed, (1.0, 1.0, gap)) for seed, gap in enumerate((0.5, 0.5, 3.0))]
@@ -470,11 +509,13 @@ def test_the_lead_on_one_problem_is_over_the_best_of_the_others_seed_by_seed():
 
 def test_a_report_and_its_picture_hold_every_tuner(tmp_path):
     runs = [_item("generic", 1, (0.5, 0.04)), _item("random", 1, (0.5, 0.3), stopped="failed: it broke")]
-    text = report(runs, {"machine": "one"})
+    text = report("quick", runs, {"machine": "one"})
     assert "1x failed: it broke" in text
     assert "**Too few seeds**: at most 1" in text
     assert "busy" not in text
-    assert "load was up to 9 on 2 cores" in report(runs, {"cores": "2", "load while it ran": "0.1 to 9.0"})
+    assert "load was up to 9 on 2 cores" in report(
+        "quick", runs, {"cores": "2", "load while it ran": "0.1 to 9.0"}
+    )
     assert ENTRANTS["generic"].settings in text
     assert re.search(r"\| generic +\| 0.00 +\| 0.10 +\| - ", text)
     draw(runs, tmp_path / "curves.png")
