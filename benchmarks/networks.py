@@ -99,20 +99,22 @@ def branin_terms_run(configuration: Configuration, rng: Rng) -> dict[str, float]
     return {"wave": float(wave), "value": float(bowl + wave)}
 
 
-def branin_model(space: boat.Space) -> boat.DAGModel:
-    """Write the decomposition that the original's example had (BOAT's source, 2017, ``examples``)."""
+def branin_model(*, exact: bool = True) -> Callable[[boat.Space], boat.DAGModel]:
+    """Return a function that writes the decomposition of the original's example (BOAT's source, 2017,
+    ``examples``); where runs are ``exact`` it is known that nothing scatters them."""
+    noise: Literal[0] | None = 0 if exact else None
 
-    @boat.node(residual=boat.GP(inputs=["x"], amplitude=pm.HalfNormal.dist(20)))
+    @boat.node(noise=noise, residual=boat.GP(inputs=["x"], amplitude=pm.HalfNormal.dist(20)))
     def wave(x):
         height, level = pm.Uniform("height", 0, 20), pm.Uniform("level", 0, 10)
         return level + height * pt.cos(x)
 
-    @boat.node(residual=boat.GP(inputs=["x", "y"], amplitude=pm.HalfNormal.dist(100)))
+    @boat.node(noise=noise, residual=boat.GP(inputs=["x", "y"], amplitude=pm.HalfNormal.dist(100)))
     def value(wave, x, y):
         fourth, level = pm.Uniform("fourth", 0, 20), pm.Normal("level", 0, 50)
         return level + wave + y**2 + fourth * x**4
 
-    return boat.DAGModel(space, [wave, value])
+    return lambda space: boat.DAGModel(space, [wave, value])
 
 
 def networks() -> Mapping[str, Problem]:
@@ -166,14 +168,14 @@ def networks() -> Mapping[str, Problem]:
             "value",
             branin_terms_run,
             known_optimum=0.39788735772973816,
-            structured=branin_model,
+            structured=branin_model(),
             network={"wave": ("x",), "value": ("wave", "x", "y")},
         ),
     ]
     by_name = {problem.name: replace(problem, kind="structured") for problem in found}
     unsure = {
         "dropwave": graph_model(drop, exact=False),
-        "branin-terms": branin_model,
+        "branin-terms": branin_model(exact=False),
     }
     for name, structured in unsure.items():
         problem = noisy(replace(by_name[name], structured=structured), 0.20)

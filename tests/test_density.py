@@ -3,6 +3,7 @@
 Twins are made twice: by :mod:`boatppl.twin`, which a person opens, and by hand, from the mathematics alone.
 """
 
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -422,6 +423,18 @@ def test_one_compilation_serves_any_number_of_rows():
         position = density.start(found) + 0.3
         np.testing.assert_allclose(density.bind(found)(position)[0], twin(position)[0], rtol=1e-8)
     assert density.function is function
+
+
+def test_compiling_leaves_no_file_in_the_systems_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    @boat.node
+    def once(x):
+        return pm.Uniform("slope", 0, 1) * x
+
+    [block] = DAGModel(boat.Space(x=boat.Float(0, 1)), [once]).blocks
+    density_of(block)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_large_tables_use_inducing_points_and_are_close_to_exact():

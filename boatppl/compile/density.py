@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from boatppl.compile.marginal import GPMarginal, NormalMarginal
 from boatppl.gp.entry import likelihood_address
 from boatppl.gp.inducing import choose_inducing, enough_points
 from boatppl.graph import Block, NodeGraph
+from boatppl.priors import INTERPRETED
 from boatppl.stage import stage
 from boatppl.table import Table
 from boatppl.wiring import Key
@@ -141,7 +143,8 @@ class BlockDensity:
         head = pt.vector("position", dtype="float64", shape=(self.layout.size,))
         inputs = {node.name: _symbolic_inputs(node) for node in block.nodes}
         lengths = {
-            length: pt.constant(int(length.eval()), dtype="int64") for length in model.dim_lengths.values()
+            length: pt.constant(int(length.eval(mode=INTERPRETED)), dtype="int64")
+            for length in model.dim_lengths.values()
         }
         values = {
             value: head[where].reshape(shape)
@@ -159,7 +162,7 @@ class BlockDensity:
         options = {"mode": "NUMBA", "on_unused_input": "ignore", "trust_input": True}
         # Numba inlines what it has just compiled, but not what it reads from its cache. With fast mathematics
         # that changes the rounding, and a study that is resumed on the same machine would go another way.
-        with pytensor.config.change_flags(numba__fastmath=False):
+        with pytensor.config.change_flags(numba__fastmath=False, generated_src_dir=_sources()):
             self.function = pytensor.function([head, *latent, *data], [total, gradient], **options)
         self.function.vm.jit_fn.targetoptions["nogil"] = True  # other threads go on meanwhile
         self._constrain: tuple[list[str], Any] | None = None
@@ -324,6 +327,12 @@ def _joined(parts: Sequence[TensorVariable]) -> TensorVariable:
         run = list(together)
         vectors += [pt.stack(run)] if scalar else [part.ravel() for part in run]
     return pt.concatenate(vectors) if vectors else pt.zeros(0)
+
+
+def _sources() -> str:
+    """Return where PyTensor keeps the Python it generates: without a folder of its own, every function would
+    leave files behind in the system's temporary one for ever."""
+    return pytensor.config.generated_src_dir or str(Path(pytensor.config.compiledir) / "generated")
 
 
 def _shared_names(block: Block) -> list[str]:
