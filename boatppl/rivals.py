@@ -117,8 +117,9 @@ class Rivals:
         """Return what a rival proposes, and for the log whose choice it was.
 
         The heaviest of the others has a say: of all that promises the proposer nearly as much as its best, it
-        chooses, and *nearly* is the product of their shares: a rival that is hardly heard gives up little of
-        the few proposals it has, which are all that can prove it right. So the other decides where the
+        chooses, and *nearly* is its own share. Of what a developer's model proposes it is the product of both
+        shares: a model that is hardly heard gives up little of the few proposals it has, which are all that
+        can prove it right (the generic one learns as much from any run). So the other decides where the
         proposer is indifferent, as along parameters that its model does not see; ``alone`` only there.
         """
         proposers = {n: Proposer(p, self.goal, runs, seed, contexts) for n, p in posteriors.items()}
@@ -129,7 +130,8 @@ class Rivals:
         if other is not None and not found.repeated:
             blind = self._seen[other] - self._seen[proposer]
             if blind or (shares[other] > HEARD and not alone):
-                given = INDIFFERENT if alone else shares[other] * shares[proposer]
+                heard = 1.0 if proposer == GENERIC else shares[proposer]
+                given = INDIFFERENT if alone else shares[other] * heard
                 found, kept = proposers[proposer].agreed(proposers[other], found, given)
                 record["second_opinion"] = {other: kept}
         return found, record | {"evaluated": found.evaluated}
