@@ -178,11 +178,24 @@ def test_what_the_proposing_model_does_not_see_is_chosen_by_the_one_that_does(mo
         trial = study.ask()
         study.tell(trial, system(trial.configuration, rng)["cost"])
     late = [trial for trial in study.trials[8:] if trial.suggestion["proposed_by"] == "structured"]
-    for trial in late:  # the say of a rival is its weight, and little where the proposer is hardly heard
+    for trial in late:  # the model gives up no more of its own proposals than both weights allow
         kept, shares = trial.suggestion["second_opinion"]["generic"], trial.suggestion["weights"]
         assert 1 - shares["generic"] * shares["structured"] <= kept <= 1
         assert "; proposed by structured with generic" in trial.why
     assert np.mean([abs(trial.configuration["y"] - 3) for trial in late]) < 2.5  # 4 where nobody chooses
+
+
+def test_in_what_the_generic_model_proposes_the_developers_has_its_full_say():
+    model = boat.DAGModel(GATED, [rate, cost])
+    study, rng = boat.Study(model, minimize="cost", random_seed=4), np.random.default_rng(4)
+    said = []
+    for _ in range(14):
+        trial = study.ask()
+        study.tell(trial, system(trial.configuration, rng))
+        if trial.suggestion.get("proposed_by") == "generic" and "second_opinion" in trial.suggestion:
+            said.append((trial.suggestion["second_opinion"]["structured"], trial.suggestion["weights"]))
+    assert all(1 - shares["structured"] - 1e-9 <= kept for kept, shares in said)
+    assert any(kept < 1 - shares["structured"] * shares["generic"] for kept, shares in said)
 
 
 @pytest.mark.parametrize("given", [0.001, 0.5])
