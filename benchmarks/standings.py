@@ -186,12 +186,16 @@ def claims(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
 
 
 def generic_goal(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
-    """Return on how many problems without a model ours is no worse than the best peer."""
+    """Return on how many problems without a model ours is no worse than the best peer, over the seeds that
+    both have."""
     met, behind = 0, []
     for problem, groups in by_problem(traces):
         rival = best_peer(groups)
         if rival and problems[problem].kind == "generic" and "generic" in groups:
-            no_worse = _no_worse(groups["generic"], groups[rival])
+            ours, theirs = paired(groups, ("generic", rival))
+            if not ours:
+                continue
+            no_worse = _no_worse(ours, theirs)
             met += no_worse
             behind += [] if no_worse else [f"{rival} on {problem}"]
     counted = met + len(behind)

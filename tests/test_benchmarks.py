@@ -474,6 +474,9 @@ def test_what_is_recommended_is_the_median_gap_after_so_many_trials_and_ours_cou
         "1 of 2, not kept. Ahead of it: random on camel."
     )
     assert generic_goal([*ours, *peer], PROBLEMS).endswith("1 of 1, kept.")
+    unlucky = [_item("generic", seed, (0.5, 0.9)) for seed in range(3, 9)]  # the peer has them not
+    assert generic_goal([*ours, *peer, *unlucky], PROBLEMS).endswith("1 of 1, kept.")
+    assert generic_goal([*unlucky, *peer], PROBLEMS) == ""
 
 
 @pytest.mark.parametrize("plan", [QUICK, *PLANS.values()])
