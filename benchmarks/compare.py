@@ -89,10 +89,12 @@ def report(name: str, traces: Sequence[Trace], about: Mapping[str, str]) -> str:
     parts += cautions(traces, about)
     parts.append(f"## All problems\n\n{overall(traces, known)}")
     parts.append(f"![The median gap of every tuner over trials]({name}.png)\n")
-    for name in (name for name in known if any(item.problem == name for item in traces)):
-        problem, mine = known[name], [item for item in traces if item.problem == name]
+    for problem in known.values():
+        mine = [item for item in traces if item.problem == problem.name]
+        if not mine:
+            continue
         said = f"{len(problem.space.names)} parameters; noise: {problem.noise or 'none'}"
-        parts.append(f"## {name}\n\n{said}. {verdict(mine)}\n\n{table(mine, problem.seconds)}\n")
+        parts.append(f"## {problem.name}\n\n{said}. {verdict(mine)}\n\n{table(mine, problem.seconds)}\n")
     parts.append(f"## Costs\n\n{COSTS}\n{costs(traces)}\n")
     parts.append(f"## Settings\n\n{settings(traces)}\n")
     parts.append("## Where\n\n" + "\n".join(f"- {name}: {value}" for name, value in about.items()) + "\n")
@@ -126,6 +128,8 @@ def main() -> None:
     chosen = {"quick": QUICK} if options.quick else {name: PLANS[name] for name in options.plans or PLANS}
     for name, plan in chosen.items():
         part = plan.of(options.problems, options.tuners)
+        if not part.problems or not part.tuners:
+            continue  # the plan is about others: its table stays as it is
         part = replace(part, **{key: value for key, value in given.items() if value is not None})
         carry_out(part, options.results / name, options.fresh)
 

@@ -199,10 +199,6 @@ def _simulated() -> list[str]:
     return parts
 
 
-def _traces(plan: str) -> list[Trace]:
-    return [trace_of(row) for row in _runs(plan)]
-
-
 def _runs(plan: str) -> list[dict[str, str]]:
     return rows_of(COMPARISONS / f"{plan}.csv", COLUMNS)
 
@@ -212,11 +208,12 @@ def _compared(name: str, text: str, shown: Callable[[Sequence[Trace], int], str]
 
     The text has places for how many trials and seeds there were, and its own, which ``said`` fills.
     """
-    traces = _traces(name)
+    rows = _runs(name)
+    traces = [trace_of(row) for row in rows]
     if not traces:
         return ""
     trials = min(item.budget for item in traces)
-    said |= {"name": name, "trials": trials, "seeds": _seeds(traces), "days": days(_runs(name))}
+    said |= {"name": name, "trials": trials, "seeds": _seeds(traces), "days": days(rows)}
     parts = [_filled(text.format(**said)), shown(traces, trials), _filled(COMPARED.format(**said))]
     return "\n\n".join(parts)
 
@@ -237,7 +234,9 @@ def _claims(traces: Sequence[Trace], trials: int) -> str:
 
 def _generic_goal() -> str:
     """Return on how many of all generic problems ours is no worse than the best peer."""
-    return _filled(generic_goal([item for plan in GENERIC_PLANS for item in _traces(plan)], suite()))
+    return _filled(
+        generic_goal([item for plan in GENERIC_PLANS for item in map(trace_of, _runs(plan))], suite())
+    )
 
 
 def _inherited() -> str:
