@@ -73,7 +73,8 @@ def _build(python: str, folder: Path, requirements: Path, wanted: str) -> str | 
 
 
 def _packages(python: Path) -> str:
-    return str(next((python.parent.parent / "lib").glob("python3*/site-packages")))
+    """Return where the packages are, however the folder was reached: it is written down for good."""
+    return str(next((python.parent.parent.resolve() / "lib").glob("python3*/site-packages")))
 
 
 def _done(step: list[str]) -> str | None:
