@@ -39,7 +39,8 @@ def compare(plan: Plan, done: Sequence[Mapping[str, str]]) -> Iterator[Trace]:
             print(f"{plan.minutes:g} minutes are over; run it again and it goes on from here.")
             return
         try:
-            yield trace(problem.of(seed), tuner, seed, budget, plan.limit, early=not ENTRANTS[tuner].ours)
+            early = plan.early and not ENTRANTS[tuner].ours
+            yield trace(problem.of(seed), tuner, seed, budget, plan.limit, early)
         except Unavailable as error:
             print(f"left out: {error}")
             missing.add(tuner)
@@ -50,8 +51,10 @@ Trials until the recommended configuration's noise-free value is within a share 
 optimum (of the typical value where the optimum is 0): median [quartiles]; `>` where the run ended first,
 and nothing is dropped. `s to 5%` is the tuner's own time (and the runs', where the system is real), `area`
 the mean gap over our budget as a share of the default's, `at n` the median gap after n trials, `last` the
-one at the end. A peer's run ends once its recommendation has been within 1 % for three trials on end.
+one at the end. {ends}
 """
+EARLY = "A peer's run ends once its recommendation has been within 1 % for three trials on end."
+LATE = "Every run goes on to its end."
 
 
 COSTS = """\
@@ -85,7 +88,8 @@ def report(name: str, traces: Sequence[Trace], about: Mapping[str, str]) -> str:
     """Return the whole comparison that a plan's name stands for as Markdown; its picture is ``name``.png."""
     known = suite()
     command = f"python -m benchmarks.compare {'--' * (name == 'quick')}{name}"
-    parts = [f"# Tuners compared: {name}\n\nMade by `{command}`.\n\n{EXPLAINED}"]
+    explained = EXPLAINED.format(ends=EARLY if PLANS.get(name, QUICK).early else LATE)
+    parts = [f"# Tuners compared: {name}\n\nMade by `{command}`.\n\n{explained}"]
     parts += cautions(traces, about)
     parts.append(f"## All problems\n\n{overall(traces, known)}")
     parts.append(f"![The median gap of every tuner over trials]({name}.png)\n")

@@ -14,7 +14,8 @@ class Plan:
     """What is compared.
 
     ``trials`` is our budget and ``times`` how many times that a peer gets; ``limit`` the seconds of its own
-    that a tuner may take for a run; after ``minutes`` no further run begins.
+    that a tuner may take for a run; after ``minutes`` no further run begins. ``early``: whether a peer's run
+    ends once it has arrived; where runs scatter it could still go astray, so what it recommends last counts.
     """
 
     problems: Sequence[str]
@@ -24,6 +25,7 @@ class Plan:
     seeds: int = 20
     limit: float = 3600.0
     minutes: float = float("inf")
+    early: bool = True
 
     def runs(self, known: Mapping[str, Problem]) -> Iterator[tuple[Problem, str, int, int]]:
         """Yield (problem, tuner, seed, budget), seed after seed: what is interrupted has whole seeds."""
@@ -78,7 +80,7 @@ PLANS: Mapping[str, Plan] = {
     "branin-terms": Plan(("branin-terms",), ALL, trials=20, times=10),
     "networks": Plan(FUNCTION_NETWORKS, KNOWING, trials=60, seeds=10),
     "generic": Plan(FUNCTIONS, GENERIC, trials=40),
-    "generic-noisy": Plan(SCATTERED, GENERIC, trials=40),
+    "generic-noisy": Plan(SCATTERED, GENERIC, trials=40, early=False),
     "generic-mixed": Plan(("mixed", "index"), GENERIC, trials=40),
     "generic-many": Plan(("branin-of-100",), ("generic", "botorch", "saasbo"), trials=50, seeds=10),
 }

@@ -59,14 +59,22 @@ class Best:
 
 
 def noise_free(
-    posterior: Posterior, goal: Goal, unit: np.ndarray, seed: int, contexts: Mapping[str, Any] | None = None
+    posterior: Posterior,
+    goal: Goal,
+    unit: np.ndarray,
+    seed: int,
+    contexts: Mapping[str, Any] | None = None,
+    *,
+    central: bool = False,
 ) -> np.ndarray:
     """Return draws ``(draw, configuration)`` of the objective itself, in its unit, jointly over
     configurations.
 
-    Run-to-run variation is averaged out within each draw (:func:`boatppl.predict.predictive`).
+    Run-to-run variation is averaged out within each draw (:func:`boatppl.predict.predictive`, which also says
+    what ``central`` draws are: those to choose by).
     """
-    return predictive(posterior, unit, contexts or {}, seed, noise=False, target=goal.name)[goal.name]
+    found = predictive(posterior, unit, contexts or {}, seed, noise=False, target=goal.name, central=central)
+    return found[goal.name]
 
 
 def best_column(draws: np.ndarray, goal: Goal) -> int:

@@ -26,6 +26,7 @@ def predictive(
     noise: bool,
     target: str | None = None,
     do: Mapping[str, np.ndarray] | None = None,
+    central: bool = False,
 ) -> Draws:
     """Return draws name -> ``(draw, configuration, *dims)``, in each node's unit.
 
@@ -44,6 +45,9 @@ def predictive(
         Limits the work to what this node or derived quantity depends on.
     do
         Name -> value ``(*dims)`` of what is held there by an intervention, in its unit.
+    central
+        Without noise: the target's own residual is not sampled but has its mean in every draw, so that
+        configurations are compared without that Monte-Carlo error (Rao-Blackwell).
     """
     model = posterior.model
     known = [name for name in model.order if name in model.nodes or name in model.derived]
@@ -60,7 +64,9 @@ def predictive(
     }
     replicates = posterior.strata([seed, 22], REPLICATES if noisy else 1)
     for luck in replicates:
-        free, _ = _one_pass(posterior, unit, contexts, names, seed, luck, held, steady)
+        free, _ = _one_pass(
+            posterior, unit, contexts, names, seed, luck, held, steady, target if central else None
+        )
         total = {name: total.get(name, 0.0) + value / len(replicates) for name, value in free.items()}
     transforms = posterior.transforms
     found = {name: transforms.get(name, Transform()).inverse(value) for name, value in total.items()}
@@ -109,10 +115,12 @@ def _one_pass(
     luck: Luck,
     held: Mapping[str, np.ndarray],
     steady: dict[str, NodeStep | None],
+    central: str | None = None,
 ) -> tuple[Draws, Draws]:
     """Return noise-free values (transformed scale) and measured values (natural unit) of one pass.
 
-    ``steady`` has the names of nodes that are the same in every pass, and keeps their steps from the first.
+    ``steady`` has the names of nodes that are the same in every pass, and keeps their steps from the first;
+    ``central`` is the node whose residual has its mean.
     """
     model = posterior.model
     values = dict(model.inputs(unit, contexts))
@@ -129,7 +137,10 @@ def _one_pass(
             values[name] = free[name] = seen[name] = value
             continue
         step = steady.get(name)
-        if step is None:
+        if step is None and name == central:
+            step = posterior.step(name, values, unit, contexts)
+            step = step.known(step.mean)
+        elif step is None:
             step = _sampled(posterior, name, values, unit, contexts, [seed, 23, place])
         if name in steady:
             steady[name] = step

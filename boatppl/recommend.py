@@ -93,7 +93,7 @@ def recommend(
     seen = prospect(rivals, known, contexts, feasible)
     place = seen.incumbent
     safe = np.flatnonzero(surely(feasible, np.concatenate([seen.rows[[place]], seen.rows]))[1:])
-    best = safe[best_column(seen.mixture[:, safe], goal)]
+    best = safe[best_column(seen.central[:, safe], goal)]
     if seen.probability(best, place) >= CLEARLY:
         place = best
     [configuration] = space.decode(seen.rows[place][None])

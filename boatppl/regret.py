@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from boatppl.evidence import Evidence
-from boatppl.hedge import mixture
 from boatppl.incumbent import best_column, noise_free
 from boatppl.propagate import Luck, Posterior
 from boatppl.rivals import Rivals
@@ -25,7 +24,8 @@ class Prospect:
     """Joint draws of the noise-free objective where it may be best.
 
     ``rows (configuration, coordinate)``; the first ``run`` of them were run. ``draws``: rival -> ``(draw,
-    configuration)`` in the objective's unit, ``shares``: rival -> weight.
+    configuration)`` in the objective's unit, ``shares``: rival -> weight. ``central (draw, configuration)``
+    are those of the weighted rivals to choose by (:func:`boatppl.incumbent.noise_free`).
     """
 
     goal: Goal
@@ -33,16 +33,12 @@ class Prospect:
     run: int
     draws: Mapping[str, np.ndarray]
     shares: Mapping[str, float]
+    central: np.ndarray
 
     @property
     def incumbent(self) -> int:
         """The place of the run configuration with the best posterior median."""
-        return best_column(self.mixture[:, : self.run], self.goal)
-
-    @property
-    def mixture(self) -> np.ndarray:
-        """Draws ``(draw, configuration)`` of the weighted mixture of the rivals."""
-        return mixture(self.draws, self.shares)
+        return best_column(self.central[:, : self.run], self.goal)
 
     def within(self, place: int, regret: float, relative: bool) -> float:
         """Return the probability that the configuration at a place loses at most ``regret`` against the best
@@ -73,7 +69,8 @@ def prospect(
     found = [promising(p, goal, run, seed, contexts, feasible) for p in posteriors.values()]
     rows = np.concatenate([run, *found])
     draws = {name: noise_free(p, goal, rows, seed, contexts) for name, p in posteriors.items()}
-    return Prospect(goal, rows, len(run), draws, shares)
+    central = rivals.noise_free(posteriors, shares, rows, contexts, central=True)
+    return Prospect(goal, rows, len(run), draws, shares, central)
 
 
 def promising(

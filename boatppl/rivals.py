@@ -162,9 +162,9 @@ class Rivals:
         model's doubt comes (:func:`boatppl.explain.doubt`).
         """
         known = self.contenders(posteriors, run, contexts)
-        draws = self.noise_free(posteriors, shares, np.concatenate([chosen[None], known]), contexts)
-        best = 1 + best_column(draws[:, 1:], self.goal)
-        gain = self.goal.sign * (draws[:, best] - draws[:, 0])
+        best = known[self.best(posteriors, shares, known, contexts)]
+        draws = self.noise_free(posteriors, shares, np.stack([best, chosen]), contexts)
+        gain = self.goal.sign * (draws[:, 0] - draws[:, 1])
         forecasts = {
             name: forecast_run(posterior, self.goal, chosen, self.seed, contexts)
             for name, posterior in posteriors.items()
@@ -193,14 +193,14 @@ class Rivals:
         posteriors = self.posteriors(known.trials, known.objective)
         run = space.encode([trial.configuration for trial in used])
         rows = self.contenders(posteriors, run, context)
-        points = np.concatenate([rows, space.encode([space.default])])
-        draws = self.noise_free(posteriors, shares, points, context)
-        place = best_column(draws[:, :-1], self.goal)
+        place = self.best(posteriors, shares, rows, context)
+        beside = np.concatenate([rows[[place]], space.encode([space.default])])
+        draws = self.noise_free(posteriors, shares, beside, context)
         alike = [trial for trial, row in zip(used, run, strict=True) if np.array_equal(row, rows[place])]
         same = [trial for trial in alike if trial.context == dict(context)]
         values = [known.objective[trial.number] for trial in same]
         unit = model.unit_of(self.goal.name)
-        return best_of(draws[:, [place, -1]], self.goal, same or alike, values, unit)
+        return best_of(draws, self.goal, same or alike, values, unit)
 
     def weights(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> dict[str, float]:
         """Return the weights after the trials so far; ``objective`` is number -> measured value."""
@@ -245,10 +245,26 @@ class Rivals:
         shares: Mapping[str, float],
         unit: np.ndarray,
         contexts: Mapping[str, Any] | None,
+        *,
+        central: bool = False,
     ) -> np.ndarray:
         """Return draws ``(draw, configuration)`` of the objective from the weighted mixture of the rivals."""
-        draws = {n: noise_free(p, self.goal, unit, self.seed, contexts) for n, p in posteriors.items()}
+        draws = {
+            name: noise_free(posterior, self.goal, unit, self.seed, contexts, central=central)
+            for name, posterior in posteriors.items()
+        }
         return mixture(draws, shares)
+
+    def best(
+        self,
+        posteriors: Mapping[str, Posterior],
+        shares: Mapping[str, float],
+        unit: np.ndarray,
+        contexts: Mapping[str, Any] | None,
+    ) -> int:
+        """Return which row of ``unit (configuration, coordinate)`` has the best posterior median of the
+        objective, by the weighted mixture of the rivals."""
+        return best_column(self.noise_free(posteriors, shares, unit, contexts, central=True), self.goal)
 
 
 def _forecasts(trial: Trial) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from benchmarks.problems import machines_model, machines_space
 from boatppl.acquisition import average, log_expected_improvement
 from boatppl.fit import Inference
 from boatppl.gp.inducing import EXACT_ROWS
+from boatppl.incumbent import noise_free
 from boatppl.infer import Chains
 from boatppl.predict import REPLICATES, predictive
 from boatppl.propagate import needed, prior
@@ -400,6 +401,22 @@ def test_a_noise_free_prediction_of_a_root_is_its_own_posterior(posterior):
     )
     assert (np.abs(draws.mean(axis=0) - mean) / np.sqrt(variance / 60)).max() < 4.5
     np.testing.assert_allclose(draws.var(axis=0).mean(), variance.mean(), rtol=0.15)
+
+
+def test_central_draws_have_no_luck_of_the_targets_own_residual(posterior):
+    """They are what each draw expects, so two configurations are compared without the residual's sampling
+    error: of a root by no luck at all, whatever the seed."""
+    mean, variance = posterior.propagate(UNIT, "rate", posterior.luck(0), CONTEXT).objective()
+    assert variance.min() > 0
+    for seed in (1, 2):
+        found = noise_free(posterior, Goal("rate"), UNIT, seed, CONTEXT, central=True)
+        np.testing.assert_allclose(np.log(found), mean, rtol=1e-9)
+    draws = [noise_free(posterior, Goal("total"), UNIT, s, CONTEXT) for s in range(60)]
+    central = [noise_free(posterior, Goal("total"), UNIT, s, CONTEXT, central=True) for s in range(60)]
+    sampled, expected = np.log(draws), np.log(central)
+    assert expected.var(axis=0).mean() < 0.9 * sampled.var(axis=0).mean()
+    error = sampled.std(axis=0) / np.sqrt(60)
+    assert (np.abs(sampled.mean(axis=0) - expected.mean(axis=0)) / error).max() < 4.5
 
 
 # -- many rows ----------------------------------------------------------------------------

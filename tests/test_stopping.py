@@ -5,6 +5,7 @@ import pymc as pm
 import pytest
 
 import boatppl as boat
+from boatppl.hedge import mixture
 from boatppl.regret import Prospect
 from boatppl.suggest import Goal
 
@@ -59,12 +60,14 @@ def test_the_probability_is_the_weighted_share_of_draws_within_the_regret():
         "a": np.array([[10.0, 10.0], [10.0, 9.9], [10.0, 9.0], [10.0, 11.0]]),  # losses 0, 1 %, 11 %, 0
         "b": np.array([[10.0, 5.0], [10.0, np.nan]]),  # 100 %, 0
     }
-    seen = Prospect(Goal("cost"), np.zeros((2, 1)), 1, draws, {"a": 0.75, "b": 0.25})
+    shares = {"a": 0.75, "b": 0.25}
+    seen = Prospect(Goal("cost"), np.zeros((2, 1)), 1, draws, shares, mixture(draws, shares))
     assert seen.incumbent == 0
     assert seen.within(0, 0.02, True) == pytest.approx(0.75 * 0.75 + 0.25 * 0.5)
     assert seen.within(0, 0.05, False) == pytest.approx(0.75 * 0.5 + 0.25 * 0.5)
     assert seen.probability(1, 0) == pytest.approx(0.75 * 0.5 + 0.25 * 0.5)
-    up = Prospect(Goal("speed", maximize=True), np.zeros((2, 1)), 1, draws, {"a": 1.0, "b": 0.0})
+    shares = {"a": 1.0, "b": 0.0}
+    up = Prospect(Goal("speed", maximize=True), np.zeros((2, 1)), 1, draws, shares, mixture(draws, shares))
     assert up.within(0, 0.02, True) == pytest.approx(0.75)
 
 
