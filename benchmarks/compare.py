@@ -98,6 +98,7 @@ def report(name: str, traces: Sequence[Trace], about: Mapping[str, str]) -> str:
         if not mine:
             continue
         said = f"{len(problem.space.names)} parameters; noise: {problem.noise or 'none'}"
+        said += f"; the truth is uncertain by {problem.doubt:.0%}" if problem.doubt else ""
         parts.append(f"## {problem.name}\n\n{said}. {verdict(mine)}\n\n{table(mine, problem.seconds)}\n")
     parts.append(f"## Costs\n\n{COSTS}\n{costs(traces)}\n")
     parts.append(f"## Settings\n\n{settings(traces)}\n")

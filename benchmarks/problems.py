@@ -26,8 +26,9 @@ class Problem:
     would write (None where nothing is known). ``transforms`` are those of the structured model's measured
     quantities. ``scale`` is what a gap is a share of: |optimum| unless given, as for optima of 0. ``choices``
     are all configurations of a finite set; ``network`` names the inputs of every measured quantity;
-    ``noise`` says what scatters runs (empty: nothing does); ``seconds`` is what one run takes. ``seeded``
-    returns the system of a seed, where every seed is another one.
+    ``noise`` says what scatters runs (empty: nothing does); ``seconds`` is what one run takes; ``doubt`` by
+    what share the noise-free values themselves may be off (one standard deviation). ``seeded`` returns the
+    system of a seed, where every seed is another one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Problem:
     noise: str = ""
     seconds: float = 0.0
     kind: str = "generic"
+    doubt: float = 0.0
     seeded: "Callable[[int], Problem] | None" = None
 
     def of(self, seed: int) -> "Problem":

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import faults, wrong_models
 from benchmarks.figures import Figure, markdown_table
+from benchmarks.functions import NOISES
 from benchmarks.race import Trace
 from benchmarks.rows import read as rows_of
 from benchmarks.runs import COLUMNS, days, trace_of
@@ -23,6 +24,7 @@ from benchmarks.standings import (
     course,
     generic_goal,
     lead,
+    off,
     recommended,
 )
 from benchmarks.suite import suite
@@ -68,10 +70,12 @@ Made {days}; every run with versions, settings, costs and pictures:
 [{name}.md](benchmarks/results/compare/{name}.md)."""
 
 COLLECTORS = """\
-**Garbage collectors, simulations** (`python -m benchmarks.compare collectors`). *cassandra*: a store whose
-three flags give about 19 ms at the 99th percentile by default and 7 at best; *collector*: a smaller one. The
-simulators share no formula with the models. Trials until what is recommended is within a share of the
-optimum, medians [quartiles]; `>`: not within the trials made. *generic* is ours without the model."""
+**Garbage collectors** (`python -m benchmarks.compare collectors`). Simulations: *cassandra*, a store whose
+three flags give about 19 ms at the 99th percentile by default and 7 at best, and *collector*, a smaller one;
+they share no formula with the models. *jvm-recorded*: real runs of a JVM, three of every configuration; one
+is held out and is the truth, a trial draws one of the others. Trials until what is recommended is
+within a share of the optimum, medians [quartiles]; `>`: not within the trials made. *generic* is ours without
+the model."""
 
 TOGETHER = """\
 **Scheduling SGD beside generic tuners, a simulation** (`python -m benchmarks.compare scheduling-10`). Ten
@@ -157,7 +161,7 @@ def figures() -> str:
         _compared("branin-terms", DECOMPOSED, _claims),
         _compared("networks", NETWORKED, lambda traces, trials: brief(traces)),
         _compared("generic", NOTHING_KNOWN, lambda traces, trials: arrivals(traces)),
-        _compared("generic-noisy", SCATTERED, recommended),
+        _compared("generic-noisy", SCATTERED, _recommended),
         _compared("generic-mixed", MIXED, lambda traces, trials: arrivals(traces)),
         _generic_goal(),
         _compared(
@@ -230,6 +234,14 @@ def _seeds(traces: Sequence[Trace]) -> str:
 def _claims(traces: Sequence[Trace], trials: int) -> str:
     """Return trials to each share, and how many times ours the best peer needed."""
     return f"{brief(traces)}\n\n{claims(traces, suite())}"
+
+
+def _recommended(traces: Sequence[Trace], trials: int) -> str:
+    """Return what each tuner recommends, and how far off ours is where there is most noise."""
+    most = f"{max(NOISES):.0%}"
+    loud = [item for item in traces if item.problem.endswith(f"+{most}")]
+    table, goal = recommended(traces, trials).rsplit("\n\n", 1)
+    return f"{table}\n\n{_filled(f'{goal} {off(loud, trials, where=f"with {most} noise")}')}"
 
 
 def _generic_goal() -> str:

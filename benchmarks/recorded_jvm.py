@@ -2,7 +2,7 @@
 
 A trial is a real run, drawn from the repeats of its configuration; the last repeat of each is held out, is
 never drawn, and is the truth. So the optimum is the least of few noisy medians and lies a little low for
-everybody; a gap of a few percent means nothing here.
+everybody; a gap of a few percent means nothing here (`_doubt` says how few).
 """
 
 from collections import defaultdict
@@ -20,6 +20,7 @@ from models.jvm_gc.replay import Recorded, Replay, load
 from models.jvm_gc.spaces import space
 
 NAMES = ("young_mb", "survivor_ratio", "tenuring")
+CHI2_MEDIAN = 0.455  # of one degree of freedom: the median of squares of normal numbers
 SECONDS = 7.0  # of one run, the start of the store included
 
 
@@ -51,6 +52,7 @@ def recorded_jvm(table: Path = TABLE) -> Problem:
         noise="repeats of real runs",
         seconds=SECONDS,
         kind="structured",
+        doubt=_doubt(shown),
     )
 
 
@@ -76,3 +78,14 @@ def _split(runs: list[Recorded]) -> tuple[list[Recorded], Mapping[tuple[Any, ...
     if DEFAULT not in held:
         raise ValueError(f"the table has too few runs of the default {DEFAULT}: record more.")
     return shown, held
+
+
+def _doubt(shown: list[Recorded]) -> float:
+    """Return the typical standard deviation of a run's logarithm (a share), which is that of a truth of one
+    run: from the pairs of repeats that may be drawn and that other programs left alone."""
+    repeats: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for run in shown:
+        if not run.disturbed:
+            repeats[tuple(run.configuration[name] for name in NAMES)].append(run.measurements["p99"])
+    spreads = [np.std(np.log(values), ddof=1) for values in repeats.values() if len(values) > 1]
+    return float(np.sqrt(np.median(np.square(spreads)) / CHI2_MEDIAN))

@@ -14,6 +14,7 @@ from benchmarks.tuners import ENTRANTS
 
 CLAIM, OF_GENERIC = 6.0, 0.8  # DESIGN's promises
 DECISIVE = 0.05  # the share by which tuners are ranked
+NOTHING = 1e-4  # a lesser gap counts as this one where ratios are taken
 
 
 def by_tuner(traces: Sequence[Trace]) -> dict[str, list[Trace]]:
@@ -180,9 +181,25 @@ def claims(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
     for problem, groups in by_problem(traces):
         rival = best_peer(groups)
         if rival and problems[problem].kind == "structured" and "structured" in groups:
-            found.append(f"- {problem}: {_ratio(groups, 'structured', rival)}")
+            found.append(f"- {problem}: {_ratio(groups, 'structured', rival)}{_doubted(problems[problem])}")
     goal = f"Goal: at least {CLAIM:.0f} times fewer trials where the engineer's model is known.\n\n"
     return goal + "\n".join(found) if found else ""
+
+
+def _doubted(problem: Problem) -> str:
+    """Say that nothing is claimed where the truth is less certain than what tuners are ranked by."""
+    if problem.doubt <= DECISIVE:
+        return ""
+    return (
+        f" No claim: what counts as the truth was measured, too, and is uncertain by {problem.doubt:.0%}; to "
+        f"{DECISIVE:.0%} of its least value come {_near(problem)}."
+    )
+
+
+def _near(problem: Problem) -> str:
+    """How many configurations of a finite set are within the share by which tuners are ranked."""
+    near = sum(problem.gap(choice) <= DECISIVE for choice in problem.choices or ())
+    return f"{near} of {len(problem.choices or ())} configurations"
 
 
 def generic_goal(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
@@ -220,7 +237,36 @@ def recommended(traces: Sequence[Trace], trials: int) -> str:
         texts = {name: _percent(gap) for name, gap in gaps.items()} | {first: f"**{_percent(gaps[first])}**"}
         rows.append([problem, *(texts.get(name, "-") for name in names)])
     table = markdown_table([f"gap after {trials} trials", *names], rows)
-    return f"{table}\n\nGoal: what generic recommends best of all: on {least} of {len(rows)}."
+    goal = f"Goal: what generic recommends best of all: on {least} of {len(rows)}."
+    return " ".join(filter(None, [f"{table}\n\n{goal}", off(traces, trials)]))
+
+
+def off(traces: Sequence[Trace], trials: int, where: str = "over all of them") -> str:
+    """Say how far off is what generic recommends on some problems, beside the peer that is least off."""
+    names = [name for name in by_tuner(traces) if not ENTRANTS[name].ours]
+    ratios = {name: found for name in names if len(found := _off_beside(traces, trials, name))}
+    if not ratios:
+        return ""
+    rival = max(ratios, key=lambda name: ratios[name].mean())
+    mean = np.exp(ratios[rival].mean())
+    low, high = np.exp(bootstrap([ratios[rival]], lambda drawn: float(np.mean(drawn))))
+    return (
+        f"The gap of generic is {mean:.2f} times that of the best peer, {rival}, {where} "
+        f"(geometric mean, 90 % bootstrap over {len(ratios[rival])} paired seeds: {low:.2f}-{high:.2f})."
+    )
+
+
+def _off_beside(traces: Sequence[Trace], trials: int, peer: str) -> np.ndarray:
+    """Return the mean over problems of the log ratio of generic's gap to a peer's ``(seed,)``, of seeds that
+    both have of every problem."""
+    found: dict[int, list[float]] = {}
+    problems = list(by_problem(traces))
+    for _, groups in problems:
+        if "generic" in groups and peer in groups:
+            for ours, theirs in zip(*paired(groups, ("generic", peer)), strict=True):
+                gaps = [max(run.gap_at(trials), NOTHING) for run in (ours, theirs)]
+                found.setdefault(ours.seed, []).append(float(np.log(gaps[0] / gaps[1])))
+    return np.array([np.mean(logs) for logs in found.values() if len(logs) == len(problems)])
 
 
 def _no_worse(ours: Sequence[Trace], theirs: Sequence[Trace]) -> bool:

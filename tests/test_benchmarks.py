@@ -28,7 +28,18 @@ from benchmarks.promises import run_task
 from benchmarks.race import Trace, trace
 from benchmarks.rows import append, read
 from benchmarks.runs import COLUMNS, changes, curve, row_of, trace_of
-from benchmarks.standings import best_of, by_tuner, course, generic_goal, lead, overall, recommended, verdict
+from benchmarks.standings import (
+    best_of,
+    by_tuner,
+    claims,
+    course,
+    generic_goal,
+    lead,
+    off,
+    overall,
+    recommended,
+    verdict,
+)
 from benchmarks.suite import CASSANDRA_OPTIMUM, suite
 from benchmarks.tasks import compilations
 from benchmarks.tuners import ENTRANTS
@@ -469,7 +480,13 @@ def test_what_is_recommended_is_the_median_gap_after_so_many_trials_and_ours_cou
     text = recommended([*ours, *peer, *elsewhere], 2)
     assert re.search(r"\| branin +\| \*\*20.0%\*\* +\| 30.0% ", text)
     assert re.search(r"\| camel +\| 40.0% +\| \*\*30.0%\*\* ", text)
-    assert text.endswith("best of all: on 1 of 2.")
+    assert "best of all: on 1 of 2. " in text
+    ratio = np.exp(np.mean([np.log([0.1 / 0.3, 0.2 / 0.3, 0.9 / 0.3]), np.log([0.4 / 0.3] * 3)]))
+    assert f"The gap of generic is {ratio:.2f} times that of the best peer, random, over all" in text
+    assert "over 3 paired seeds" in text
+    exact = [replace(item, gaps=(0.5, 0.0)) for item in ours]
+    assert "is 0.00 times" in off([*exact, *peer], 2, "there")  # a gap of 0 is none to divide by
+    assert off(ours, 2) == ""
     assert generic_goal([*ours, *peer, *elsewhere], PROBLEMS).endswith(
         "1 of 2, not kept. Ahead of it: random on camel."
     )
@@ -477,6 +494,13 @@ def test_what_is_recommended_is_the_median_gap_after_so_many_trials_and_ours_cou
     unlucky = [_item("generic", seed, (0.5, 0.9)) for seed in range(3, 9)]  # the peer has them not
     assert generic_goal([*ours, *peer, *unlucky], PROBLEMS).endswith("1 of 1, kept.")
     assert generic_goal([*unlucky, *peer], PROBLEMS) == ""
+
+
+def test_nothing_is_claimed_where_the_truth_is_less_certain_than_the_goal():
+    runs = [_item(tuner, seed, (0.9, 0.01)) for tuner in ("structured", "random") for seed in range(3)]
+    real = [replace(item, problem="jvm-recorded") for item in runs]
+    assert "No claim" not in claims([replace(item, problem="collector") for item in runs], PROBLEMS)
+    assert re.search(r"No claim: .* uncertain by 10%; .* 1 of 73 configurations\.", claims(real, PROBLEMS))
 
 
 @pytest.mark.parametrize("plan", [QUICK, *PLANS.values()])
