@@ -70,12 +70,12 @@ Made {days}; every run with versions, settings, costs and pictures:
 [{name}.md](benchmarks/results/compare/{name}.md)."""
 
 COLLECTORS = """\
-**Garbage collectors** (`python -m benchmarks.compare collectors`). Simulations: *cassandra*, a store whose
-three flags give about 19 ms at the 99th percentile by default and 7 at best, and *collector*, a smaller one;
-they share no formula with the models. *jvm-recorded*: real runs of a JVM, three of every configuration; one
-is held out and is the truth, a trial draws one of the others. Trials until what is recommended is
-within a share of the optimum, medians [quartiles]; `>`: not within the trials made. *generic* is ours without
-the model."""
+**Garbage collectors, two simulations and a record** (`python -m benchmarks.compare collectors`). *cassandra*:
+a store whose three flags give about 19 ms at the 99th percentile by default and 7 at best; *collector*: a
+smaller one; these two share no formula with the models. *jvm-recorded*: real runs of a JVM, three of every
+configuration; one is held out and is the truth, a trial draws one of the others. Trials until what is
+recommended is within a share of the optimum, medians [quartiles]; `>`: not within the trials made. *generic*
+is ours without the model."""
 
 TOGETHER = """\
 **Scheduling SGD beside generic tuners, a simulation** (`python -m benchmarks.compare scheduling-10`). Ten
