@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from boatppl.predict import predictive
-from boatppl.propagate import Posterior
 from boatppl.suggest import Goal
 from boatppl.text import interval, shown
 from boatppl.trial import Trial
@@ -56,25 +54,6 @@ class Best:
         measured = "" if self.measured is None else f", measured {shown(self.measured, 3)} in {runs}"
         default = f"with the default {shown(self.default, 3)}"
         return f"{configuration}: {value} [{interval(*self.interval)}]{measured}; {default}"
-
-
-def noise_free(
-    posterior: Posterior,
-    goal: Goal,
-    unit: np.ndarray,
-    seed: int,
-    contexts: Mapping[str, Any] | None = None,
-    *,
-    central: bool = False,
-) -> np.ndarray:
-    """Return draws ``(draw, configuration)`` of the objective itself, in its unit, jointly over
-    configurations.
-
-    Run-to-run variation is averaged out within each draw (:func:`boatppl.predict.predictive`, which also says
-    what ``central`` draws are: those to choose by).
-    """
-    found = predictive(posterior, unit, contexts or {}, seed, noise=False, target=goal.name, central=central)
-    return found[goal.name]
 
 
 def best_column(draws: np.ndarray, goal: Goal) -> int:

@@ -1,7 +1,7 @@
 """Draws of every node at given configurations, joint over configurations."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,6 @@ def predictive(
     noise: bool,
     target: str | None = None,
     do: Mapping[str, np.ndarray] | None = None,
-    central: bool = False,
 ) -> Draws:
     """Return draws name -> ``(draw, configuration, *dims)``, in each node's unit.
 
@@ -45,9 +44,6 @@ def predictive(
         Limits the work to what this node or derived quantity depends on.
     do
         Name -> value ``(*dims)`` of what is held there by an intervention, in its unit.
-    central
-        Without noise: the target's own residual is not sampled but has its mean in every draw, so that
-        configurations are compared without that Monte-Carlo error (Rao-Blackwell).
     """
     model = posterior.model
     known = [name for name in model.order if name in model.nodes or name in model.derived]
@@ -55,22 +51,60 @@ def predictive(
     held = do or {}
     if noise:
         runs = posterior.luck_of_runs(np.random.default_rng([seed, 21]), len(unit))
-        return _one_pass(posterior, unit, contexts, names, seed, runs, held, {})[1]
+        return _one_pass(posterior, unit, contexts, names, seed, runs, held, {}).seen
+    return _averaged(posterior, unit, contexts, names, seed, target, held)[0]
+
+
+class NoiseFree(NamedTuple):
+    """A quantity without noise at some configurations, in its unit: joint ``draws (draw, configuration)`` of
+    it, and ``central`` ones to choose a configuration by.
+
+    In a central draw the quantity's own residual is not sampled but has its mean, so that configurations are
+    compared without that Monte-Carlo error (Rao-Blackwell).
+    """
+
+    draws: np.ndarray
+    central: np.ndarray
+
+
+def noise_free(
+    posterior: Posterior, unit: np.ndarray, contexts: Mapping[str, Any], seed: int, target: str
+) -> NoiseFree:
+    """Return a node or derived quantity without noise, as :func:`predictive` has it, and to choose by."""
+    names = needed(posterior.model, target)
+    free, central = _averaged(posterior, unit, contexts, names, seed, target, {})
+    return NoiseFree(free[target], central.get(target, free[target]))
+
+
+def _averaged(
+    posterior: Posterior,
+    unit: np.ndarray,
+    contexts: Mapping[str, Any],
+    names: Sequence[str],
+    seed: int,
+    target: str | None,
+    held: Mapping[str, np.ndarray],
+) -> tuple[Draws, Draws]:
+    """Return the noise-free values of quantities, parents' noise averaged out; and the target's central ones,
+    where it is a node."""
+    model = posterior.model
     total: Draws = {}
+    central: Draws = {}
     noisy = {name for name in names if name in model.nodes and name != target and name not in held}
     # What no parent's noise reaches is the same in every replicate.
-    steady: dict[str, NodeStep | None] = {
+    steady: dict[str, _Step | None] = {
         name: None for name in names if not noisy & {*needed(model, name)} - {name}
     }
     replicates = posterior.strata([seed, 22], REPLICATES if noisy else 1)
     for luck in replicates:
-        free, _ = _one_pass(
-            posterior, unit, contexts, names, seed, luck, held, steady, target if central else None
-        )
-        total = {name: total.get(name, 0.0) + value / len(replicates) for name, value in free.items()}
+        found = _one_pass(posterior, unit, contexts, names, seed, luck, held, steady, target)
+        for sums, values in ((total, found.free), (central, found.central)):
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value / len(replicates)
     transforms = posterior.transforms
-    found = {name: transforms.get(name, Transform()).inverse(value) for name, value in total.items()}
-    return found | {n: np.broadcast_to(value, found[n].shape) for n, value in held.items() if n in found}
+    free = {name: transforms.get(name, Transform()).inverse(value) for name, value in total.items()}
+    free |= {n: np.broadcast_to(value, free[n].shape) for n, value in held.items() if n in free}
+    return free, {name: transforms[name].inverse(value) for name, value in central.items()}
 
 
 def intervention(model: DAG, do: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -106,6 +140,21 @@ def intervention(model: DAG, do: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return found
 
 
+class _Step(NamedTuple):
+    """A node's step: its residual sampled, and where that has its mean ``(draw, row)``."""
+
+    sampled: NodeStep
+    mean: np.ndarray
+
+
+class _Pass(NamedTuple):
+    """Noise-free values and the target's central ones (transformed scale), measured values (natural unit)."""
+
+    free: Draws
+    central: Draws
+    seen: Draws
+
+
 def _one_pass(
     posterior: Posterior,
     unit: np.ndarray,
@@ -114,55 +163,49 @@ def _one_pass(
     seed: int,
     luck: Luck,
     held: Mapping[str, np.ndarray],
-    steady: dict[str, NodeStep | None],
-    central: str | None = None,
-) -> tuple[Draws, Draws]:
-    """Return noise-free values (transformed scale) and measured values (natural unit) of one pass.
+    steady: dict[str, _Step | None],
+    target: str | None = None,
+) -> _Pass:
+    """Push every draw through some quantities once.
 
-    ``steady`` has the names of nodes that are the same in every pass, and keeps their steps from the first;
-    ``central`` is the node whose residual has its mean.
+    ``steady`` has the names of nodes that are the same in every pass, and keeps their steps from the first.
     """
     model = posterior.model
     values = dict(model.inputs(unit, contexts))
-    free, seen = {}, {}
+    found = _Pass({}, {}, {})
     for place, name in enumerate(names):
         if name in held:
             value = np.broadcast_to(held[name], (posterior.draws, len(unit), *np.shape(held[name])))
-            values[name] = seen[name] = value
-            free[name] = posterior.transforms.get(name, Transform()).forward(value)
+            values[name] = found.seen[name] = value
+            found.free[name] = posterior.transforms.get(name, Transform()).forward(value)
             continue
         if name in model.derived:
             value = model.evaluate_derived(name, values)
             value = np.broadcast_to(value, (posterior.draws, len(unit), *value.shape[2:]))
-            values[name] = free[name] = seen[name] = value
+            values[name] = found.free[name] = found.seen[name] = value
             continue
         step = steady.get(name)
-        if step is None and name == central:
-            step = posterior.step(name, values, unit, contexts)
-            step = step.known(step.mean)
-        elif step is None:
-            step = _sampled(posterior, name, values, unit, contexts, [seed, 23, place])
+        if step is None:
+            formula = posterior.formula(name, values, unit, contexts)
+            step = _sampled(posterior, name, formula, [seed, 23, place], central=name == target)
         if name in steady:
             steady[name] = step
-        values[name] = seen[name] = posterior.measured(name, step, luck, len(unit))
-        free[name] = assemble(step.mean, len(unit), posterior.nodes[name].graph.node.over, model.sizes)
-    return free, seen
+        over = posterior.nodes[name].graph.node.over
+        values[name] = found.seen[name] = posterior.measured(name, step.sampled, luck, len(unit))
+        found.free[name] = assemble(step.sampled.mean, len(unit), over, model.sizes)
+        if name == target:
+            found.central[name] = assemble(step.mean, len(unit), over, model.sizes)
+    return found
 
 
-def _sampled(
-    posterior: Posterior,
-    name: str,
-    values: Mapping[str, np.ndarray],
-    unit: np.ndarray,
-    contexts: Mapping[str, Any],
-    seed: Sequence[int],
-) -> NodeStep:
-    """Return one node's step, its residual sampled: the same seed gives the same in every replicate."""
-    step, residual = posterior.formula(name, values, unit, contexts), posterior.nodes[name].residual
+def _sampled(posterior: Posterior, name: str, step: NodeStep, seed: Sequence[int], *, central: bool) -> _Step:
+    """Sample a node's residual, of which ``step`` is without: the same seed gives the same in every
+    replicate."""
+    residual = posterior.nodes[name].residual
     if residual is None:
-        return step
+        return _Step(step, step.mean)
     normals = np.random.default_rng(seed).normal(size=step.mean.shape)
-    if step.mean.shape[1] <= JOINT:
-        return step.known(step.parametric + residual.sample(step.Z, normals))
-    shift, variance = residual.predict(step.Z)
-    return step.known(step.parametric + shift + np.sqrt(variance) * normals)
+    jointly = step.mean.shape[1] <= JOINT
+    shift, variance = residual.predict(step.Z) if central or not jointly else (0.0, 0.0)
+    sampled = residual.sample(step.Z, normals) if jointly else shift + np.sqrt(variance) * normals
+    return _Step(step.known(step.parametric + sampled), step.parametric + shift)

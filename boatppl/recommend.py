@@ -100,7 +100,7 @@ def recommend(
     posteriors = rivals.posteriors(known.trials, known.objective)
 
     def noise_free(unit: np.ndarray) -> np.ndarray:
-        return rivals.noise_free(posteriors, seen.shares, unit, contexts)
+        return rivals.noise_free(posteriors, seen.shares, unit, contexts).draws
 
     beside = noise_free(np.stack([seen.rows[place], space.encode([space.default])[0]]))
     return Recommendation(

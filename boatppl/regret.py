@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from boatppl.evidence import Evidence
-from boatppl.incumbent import best_column, noise_free
+from boatppl.hedge import mixture
+from boatppl.incumbent import best_column
+from boatppl.predict import noise_free
 from boatppl.propagate import Luck, Posterior
 from boatppl.rivals import Rivals
 from boatppl.search import Score
@@ -25,7 +27,7 @@ class Prospect:
 
     ``rows (configuration, coordinate)``; the first ``run`` of them were run. ``draws``: rival -> ``(draw,
     configuration)`` in the objective's unit, ``shares``: rival -> weight. ``central (draw, configuration)``
-    are those of the weighted rivals to choose by (:func:`boatppl.incumbent.noise_free`).
+    are those of the weighted rivals to choose by (:class:`boatppl.predict.NoiseFree`).
     """
 
     goal: Goal
@@ -68,8 +70,9 @@ def prospect(
     run = rivals.contenders(posteriors, space.encode([t.configuration for t in known.eligible]), contexts)
     found = [promising(p, goal, run, seed, contexts, feasible) for p in posteriors.values()]
     rows = np.concatenate([run, *found])
-    draws = {name: noise_free(p, goal, rows, seed, contexts) for name, p in posteriors.items()}
-    central = rivals.noise_free(posteriors, shares, rows, contexts, central=True)
+    free = {name: noise_free(p, rows, contexts, seed, goal.name) for name, p in posteriors.items()}
+    draws = {name: found.draws for name, found in free.items()}
+    central = mixture({name: found.central for name, found in free.items()}, shares)
     return Prospect(goal, rows, len(run), draws, shares, central)
 
 

@@ -12,10 +12,11 @@ from boatppl.evidence import Evidence
 from boatppl.explain import doubt
 from boatppl.fit import Inference
 from boatppl.hedge import Forecast, forecast_run, mixture, quantiles, weights
-from boatppl.incumbent import Best, best_column, best_of, noise_free
+from boatppl.incumbent import Best, best_column, best_of
 from boatppl.infer import SHORT, Chains
 from boatppl.measurement import validate_measurements
 from boatppl.node import Node, generic
+from boatppl.predict import NoiseFree, noise_free
 from boatppl.propagate import Posterior, parameters_of
 from boatppl.space import Space
 from boatppl.suggest import Goal, Proposer, Runs, Suggestion, contenders
@@ -162,9 +163,9 @@ class Rivals:
         model's doubt comes (:func:`boatppl.explain.doubt`).
         """
         known = self.contenders(posteriors, run, contexts)
-        best = known[self.best(posteriors, shares, known, contexts)]
-        draws = self.noise_free(posteriors, shares, np.stack([best, chosen]), contexts)
-        gain = self.goal.sign * (draws[:, 0] - draws[:, 1])
+        free = self.noise_free(posteriors, shares, np.concatenate([chosen[None], known]), contexts)
+        best = 1 + best_column(free.central[:, 1:], self.goal)
+        gain = self.goal.sign * (free.draws[:, best] - free.draws[:, 0])
         forecasts = {
             name: forecast_run(posterior, self.goal, chosen, self.seed, contexts)
             for name, posterior in posteriors.items()
@@ -193,14 +194,14 @@ class Rivals:
         posteriors = self.posteriors(known.trials, known.objective)
         run = space.encode([trial.configuration for trial in used])
         rows = self.contenders(posteriors, run, context)
-        place = self.best(posteriors, shares, rows, context)
-        beside = np.concatenate([rows[[place]], space.encode([space.default])])
-        draws = self.noise_free(posteriors, shares, beside, context)
+        points = np.concatenate([rows, space.encode([space.default])])
+        free = self.noise_free(posteriors, shares, points, context)
+        place = best_column(free.central[:, :-1], self.goal)
         alike = [trial for trial, row in zip(used, run, strict=True) if np.array_equal(row, rows[place])]
         same = [trial for trial in alike if trial.context == dict(context)]
         values = [known.objective[trial.number] for trial in same]
         unit = model.unit_of(self.goal.name)
-        return best_of(draws, self.goal, same or alike, values, unit)
+        return best_of(free.draws[:, [place, -1]], self.goal, same or alike, values, unit)
 
     def weights(self, trials: Sequence[Trial], objective: Mapping[int, float]) -> dict[str, float]:
         """Return the weights after the trials so far; ``objective`` is number -> measured value."""
@@ -245,26 +246,11 @@ class Rivals:
         shares: Mapping[str, float],
         unit: np.ndarray,
         contexts: Mapping[str, Any] | None,
-        *,
-        central: bool = False,
-    ) -> np.ndarray:
-        """Return draws ``(draw, configuration)`` of the objective from the weighted mixture of the rivals."""
-        draws = {
-            name: noise_free(posterior, self.goal, unit, self.seed, contexts, central=central)
-            for name, posterior in posteriors.items()
-        }
-        return mixture(draws, shares)
-
-    def best(
-        self,
-        posteriors: Mapping[str, Posterior],
-        shares: Mapping[str, float],
-        unit: np.ndarray,
-        contexts: Mapping[str, Any] | None,
-    ) -> int:
-        """Return which row of ``unit (configuration, coordinate)`` has the best posterior median of the
-        objective, by the weighted mixture of the rivals."""
-        return best_column(self.noise_free(posteriors, shares, unit, contexts, central=True), self.goal)
+    ) -> NoiseFree:
+        """Return the objective without noise by the weighted mixture of the rivals."""
+        found = [noise_free(p, unit, contexts or {}, self.seed, self.goal.name) for p in posteriors.values()]
+        draws, central = (dict(zip(posteriors, part, strict=True)) for part in zip(*found, strict=True))
+        return NoiseFree(mixture(draws, shares), mixture(central, shares))
 
 
 def _forecasts(trial: Trial) -> dict[str, Any]:

@@ -607,7 +607,7 @@ def test_convergence_shows_the_measurements_and_the_best_by_todays_posterior(stu
     known = study.evidence()
     posteriors = study.rivals.posteriors(known.trials, known.objective)
     unit = SPACE.encode([*(trial.configuration for trial in done), SPACE.default])
-    draws = study.rivals.noise_free(posteriors, study.weights, unit, {})
+    draws = study.rivals.noise_free(posteriors, study.weights, unit, {}).draws
     medians = np.median(draws, axis=0)
     np.testing.assert_allclose(found.best[1], np.minimum.accumulate(medians[:-1]))
     chosen = int(np.argmin(medians[:-1]))

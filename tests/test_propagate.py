@@ -12,9 +12,8 @@ from benchmarks.problems import machines_model, machines_space
 from boatppl.acquisition import average, log_expected_improvement
 from boatppl.fit import Inference
 from boatppl.gp.inducing import EXACT_ROWS
-from boatppl.incumbent import noise_free
 from boatppl.infer import Chains
-from boatppl.predict import REPLICATES, predictive
+from boatppl.predict import REPLICATES, noise_free, predictive
 from boatppl.propagate import needed, prior
 from boatppl.suggest import Goal, Improvement, Mean, affordable
 from boatppl.table import measured
@@ -409,14 +408,16 @@ def test_central_draws_have_no_luck_of_the_targets_own_residual(posterior):
     mean, variance = posterior.propagate(UNIT, "rate", posterior.luck(0), CONTEXT).objective()
     assert variance.min() > 0
     for seed in (1, 2):
-        found = noise_free(posterior, Goal("rate"), UNIT, seed, CONTEXT, central=True)
-        np.testing.assert_allclose(np.log(found), mean, rtol=1e-9)
-    draws = [noise_free(posterior, Goal("total"), UNIT, s, CONTEXT) for s in range(60)]
-    central = [noise_free(posterior, Goal("total"), UNIT, s, CONTEXT, central=True) for s in range(60)]
-    sampled, expected = np.log(draws), np.log(central)
+        found = noise_free(posterior, UNIT, CONTEXT, seed, "rate")
+        np.testing.assert_allclose(np.log(found.central), mean, rtol=1e-9)
+        assert np.abs(np.log(found.draws) - mean).max() > 1e-3
+    both = [noise_free(posterior, UNIT, CONTEXT, seed, "total") for seed in range(60)]
+    sampled, expected = (np.log(part) for part in zip(*both, strict=True))
     assert expected.var(axis=0).mean() < 0.9 * sampled.var(axis=0).mean()
     error = sampled.std(axis=0) / np.sqrt(60)
     assert (np.abs(sampled.mean(axis=0) - expected.mean(axis=0)) / error).max() < 4.5
+    derived = noise_free(posterior, UNIT, CONTEXT, 1, "cost")
+    np.testing.assert_array_equal(derived.central, derived.draws)
 
 
 # -- many rows ----------------------------------------------------------------------------

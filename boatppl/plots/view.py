@@ -68,7 +68,7 @@ class View:
     def noise_free(self, unit: np.ndarray) -> np.ndarray:
         """Return draws ``(draw, configuration)`` of the objective, of all rivals by their weights."""
         study = self.study
-        return study.rivals.noise_free(self.posteriors, study.weights, unit, self.context)
+        return study.rivals.noise_free(self.posteriors, study.weights, unit, self.context).draws
 
     def folds(self) -> Folds:
         """Return the developer's model without each trial, as cross-validation takes it."""

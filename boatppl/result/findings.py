@@ -66,7 +66,7 @@ def findings(study: Study) -> Findings:
     context = known.trials[-1].context
 
     def noise_free(unit: np.ndarray) -> np.ndarray:
-        return rivals.noise_free(posteriors, study.weights, unit, context)
+        return rivals.noise_free(posteriors, study.weights, unit, context).draws
 
     feasible = study.policy.safe(known, context)
     row = space.encode([best.configuration])
