@@ -20,7 +20,7 @@ from benchmarks.plans import PLANS, QUICK, Plan
 from benchmarks.race import Trace, trace
 from benchmarks.rows import append, read
 from benchmarks.runs import COLUMNS, days, row_of, trace_of
-from benchmarks.standings import costs, overall, settings, table, verdict
+from benchmarks.standings import costs, overall, seeds_of, settings, table, verdict
 from benchmarks.suite import suite
 from benchmarks.tuners import ENTRANTS
 from boatppl.words import expected_one_of, listed
@@ -68,18 +68,18 @@ ENOUGH = 20  # seeds, below which nothing is claimed
 
 
 def cautions(traces: Sequence[Trace], about: Mapping[str, str]) -> list[str]:
-    """Return what a reader must know before the tables: a busy machine, and too few seeds."""
-    found, seeds = [], len({item.seed for item in traces})
+    """Return what a reader must know before the tables: a busy machine, and tuners with too few seeds."""
+    found, few = [], {name: n for name, n in seeds_of(traces).items() if n < ENOUGH}
     most = float(about.get("load while it ran", "0").split()[-1])
     if most > float(about.get("cores", "inf")):
         found.append(
             f"**A busy machine**: the load was up to {most:.0f} on {about['cores']} cores. Seconds are too "
             "long, and tuners that a time limit ended made fewer trials than they would have made.\n"
         )
-    if seeds < ENOUGH:
+    if few:
+        named = listed(f"{name} ({n})" for name, n in few.items())
         found.append(
-            f"**Too few seeds**: at most {seeds}, and a claim needs {ENOUGH}: no ratio below is a claim and "
-            "no goal is settled.\n"
+            f"**Too few seeds** of {named}: a claim needs {ENOUGH}, so that no ratio beside these is one.\n"
         )
     return found
 

@@ -4,7 +4,6 @@ No figure of the README is typed by hand: a test compares what stands there with
 """
 
 import csv
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -19,13 +18,13 @@ from benchmarks.runs import COLUMNS, days, trace_of
 from benchmarks.standings import (
     arrivals,
     brief,
-    by_tuner,
     claims,
     course,
     generic_goal,
     lead,
     off,
     recommended,
+    seeds_of,
 )
 from benchmarks.suite import suite
 from benchmarks.wrong_systems import RIGHT, SECOND_HALF, WRONG
@@ -224,10 +223,9 @@ def _compared(name: str, text: str, shown: Callable[[Sequence[Trace], int], str]
 
 def _seeds(traces: Sequence[Trace]) -> str:
     """Return how many studies each tuner made of a problem: ``20 (hebo 5)``."""
-    made = Counter((item.tuner, item.problem) for item in traces)
+    made = seeds_of(traces)
     most = max(made.values())
-    least = {tuner: min(n for (name, _), n in made.items() if name == tuner) for tuner in by_tuner(traces)}
-    fewer = ", ".join(f"{tuner} {n}" for tuner, n in least.items() if n < most)
+    fewer = ", ".join(f"{tuner} {n}" for tuner, n in made.items() if n < most)
     return f"{most} ({fewer})" if fewer else f"{most}"
 
 

@@ -1,5 +1,6 @@
 """Tables of a comparison: how fast each tuner arrived, what it recommended, who won."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median as middle
 
@@ -21,6 +22,12 @@ def by_tuner(traces: Sequence[Trace]) -> dict[str, list[Trace]]:
     """Return the runs of each tuner, in the order of the entrants."""
     names = sorted({item.tuner for item in traces}, key=list(ENTRANTS).index)
     return {name: [item for item in traces if item.tuner == name] for name in names}
+
+
+def seeds_of(traces: Sequence[Trace]) -> dict[str, int]:
+    """Return how many studies each tuner made of the problem of which it made fewest."""
+    made = Counter((item.tuner, item.problem) for item in traces)
+    return {tuner: min(n for (name, _), n in made.items() if name == tuner) for tuner in by_tuner(traces)}
 
 
 def paired(groups: Mapping[str, Sequence[Trace]], names: Sequence[str]) -> list[list[Trace]]:
@@ -122,7 +129,7 @@ def _ratio(groups: Mapping[str, Sequence[Trace]], mine: str, rival: str) -> str:
         return f"{mine} and {rival} have no seed in common."
     counts = ([_at_least(run) for run in theirs], capped(ours, DECISIVE))
     if np.isinf(median(counts[1])):
-        return f"{mine} itself did not get there in {ours[0].budget} trials; the best peer is {rival}."
+        return f"{mine} itself did not get there in {_fewest(ours)} trials; the best peer is {rival}."
     budget = max(run.budget for run in theirs)
 
     def ratio(a: Sequence[float], b: Sequence[float]) -> float:

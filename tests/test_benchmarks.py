@@ -538,7 +538,7 @@ def test_a_report_and_its_picture_hold_every_tuner(tmp_path):
     runs = [_item("generic", 1, (0.5, 0.04)), _item("random", 1, (0.5, 0.3), stopped="failed: it broke")]
     text = report("quick", runs, {"machine": "one"})
     assert "1x failed: it broke" in text
-    assert "**Too few seeds**: at most 1" in text
+    assert re.search(r"\*\*Too few seeds\*\* of .*random \(1\).* so that no ratio beside these is one", text)
     assert "busy" not in text
     assert "load was up to 9 on 2 cores" in report(
         "quick", runs, {"cores": "2", "load while it ran": "0.1 to 9.0"}
