@@ -1,6 +1,7 @@
 """Draws of every node at given configurations, joint over configurations."""
 
 from collections.abc import Mapping, Sequence
+from itertools import batched
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from boatppl.transform import Transform
 from boatppl.words import ModelError, listed, nearest
 
 REPLICATES = 16  # of the noise, where it is averaged out within each draw
+AT_ONCE = 2**18  # draws times rows of a pass: 2 MB still lie near the processor
 JOINT = 400  # rows up to which residuals are sampled jointly; beyond, each on its own
 
 Draws = dict[str, np.ndarray]
@@ -51,7 +53,7 @@ def predictive(
     held = do or {}
     if noise:
         runs = posterior.luck_of_runs(np.random.default_rng([seed, 21]), len(unit))
-        return _one_pass(posterior, unit, contexts, names, seed, runs, held, {}).seen
+        return _one_pass(posterior, unit, contexts, names, seed, [runs], held, {}).seen
     return _averaged(posterior, unit, contexts, names, seed, target, held)[0]
 
 
@@ -87,24 +89,32 @@ def _averaged(
 ) -> tuple[Draws, Draws]:
     """Return the noise-free values of quantities, parents' noise averaged out; and the target's central ones,
     where it is a node."""
-    model = posterior.model
-    total: Draws = {}
-    central: Draws = {}
-    noisy = {name for name in names if name in model.nodes and name != target and name not in held}
+    noisy = {name for name in names if name in posterior.nodes and name != target and name not in held}
     # What no parent's noise reaches is the same in every replicate.
     steady: dict[str, _Step | None] = {
-        name: None for name in names if not noisy & {*needed(model, name)} - {name}
+        name: None for name in names if not noisy & {*needed(posterior.model, name)} - {name}
     }
-    replicates = posterior.strata([seed, 22], REPLICATES if noisy else 1)
-    for luck in replicates:
-        found = _one_pass(posterior, unit, contexts, names, seed, luck, held, steady, target)
+    lucks = posterior.strata([seed, 22], REPLICATES if noisy else 1)
+    total: Draws = {}
+    central: Draws = {}
+    for some in batched(lucks, _at_once(posterior, len(unit), len(lucks))):
+        found = _one_pass(posterior, unit, contexts, names, seed, some, held, steady, target)
         for sums, values in ((total, found.free), (central, found.central)):
             for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value / len(replicates)
+                each = value.reshape(len(value), len(some), len(unit), *value.shape[2:])
+                sums[name] = sums.get(name, 0.0) + each.sum(axis=1) / len(lucks)
     transforms = posterior.transforms
     free = {name: transforms.get(name, Transform()).inverse(value) for name, value in total.items()}
     free |= {n: np.broadcast_to(value, free[n].shape) for n, value in held.items() if n in free}
     return free, {name: transforms[name].inverse(value) for name, value in central.items()}
+
+
+def _at_once(posterior: Posterior, n: int, replicates: int) -> int:
+    """Return how many replicates of ``n`` configurations, a power of two, go through the DAG at once: a pass
+    costs the same whether it has few rows or one."""
+    while replicates > 1 and posterior.draws * n * posterior.widest * replicates > AT_ONCE:
+        replicates //= 2
+    return replicates
 
 
 def intervention(model: DAG, do: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -161,16 +171,20 @@ def _one_pass(
     contexts: Mapping[str, Any],
     names: Sequence[str],
     seed: int,
-    luck: Luck,
+    lucks: Sequence[Luck],
     held: Mapping[str, np.ndarray],
     steady: dict[str, _Step | None],
     target: str | None = None,
 ) -> _Pass:
-    """Push every draw through some quantities once.
+    """Push every draw through some quantities, once for each luck: ``(draw, luck and configuration, *dims)``.
 
-    ``steady`` has the names of nodes that are the same in every pass, and keeps their steps from the first.
+    ``steady`` has the names of nodes that are the same whatever the luck, and keeps their steps from the
+    first pass.
     """
-    model = posterior.model
+    model, copies = posterior.model, len(lucks)
+    luck = _joined(lucks, len(unit))
+    unit = np.tile(unit, (copies, 1))
+    contexts = {n: np.tile(v, copies) if np.ndim(v) else v for n, v in contexts.items()}
     values = dict(model.inputs(unit, contexts))
     found = _Pass({}, {}, {})
     for place, name in enumerate(names):
@@ -187,7 +201,8 @@ def _one_pass(
         step = steady.get(name)
         if step is None:
             formula = posterior.formula(name, values, unit, contexts)
-            step = _sampled(posterior, name, formula, [seed, 23, place], central=name == target)
+            of_all = copies if name in steady else 1  # so many copies are alike
+            step = _sampled(posterior, name, formula, [seed, 23, place], copies, of_all, name == target)
         if name in steady:
             steady[name] = step
         over = posterior.nodes[name].graph.node.over
@@ -198,14 +213,41 @@ def _one_pass(
     return found
 
 
-def _sampled(posterior: Posterior, name: str, step: NodeStep, seed: Sequence[int], *, central: bool) -> _Step:
-    """Sample a node's residual, of which ``step`` is without: the same seed gives the same in every
-    replicate."""
+def _joined(lucks: Sequence[Luck], n: int) -> Luck:
+    """Return the luck of ``n`` configurations under each luck in turn."""
+    if len(lucks) == 1:
+        return lucks[0]
+    noise = {
+        name: np.repeat(np.stack([luck.noise[name] for luck in lucks], axis=1), n, axis=1)
+        for name in lucks[0].noise
+    }
+    return Luck(lucks[0].residual, noise)
+
+
+def _sampled(
+    posterior: Posterior,
+    name: str,
+    step: NodeStep,
+    seed: Sequence[int],
+    copies: int,
+    alike: int,
+    central: bool,
+) -> _Step:
+    """Sample a node's residual, of which ``step`` is without, jointly over the rows of each of its copies.
+
+    The same seed gives the same normal numbers in every copy; ``alike`` of the copies have the same rows.
+    """
     residual = posterior.nodes[name].residual
     if residual is None:
         return _Step(step, step.mean)
-    normals = np.random.default_rng(seed).normal(size=step.mean.shape)
-    jointly = step.mean.shape[1] <= JOINT
+    rows = step.mean.shape[1] // copies
+    normals = np.random.default_rng(seed).normal(size=(len(step.mean), rows))
+    jointly = rows <= JOINT
     shift, variance = residual.predict(step.Z) if central or not jointly else (0.0, 0.0)
-    sampled = residual.sample(step.Z, normals) if jointly else shift + np.sqrt(variance) * normals
+    if jointly:
+        parts = np.split(step.Z, copies, axis=1)[::alike]
+        found = [residual.sample(np.ascontiguousarray(Z), normals) for Z in parts]
+        sampled = np.tile(np.concatenate(found, axis=1), (1, alike))
+    else:
+        sampled = shift + np.sqrt(variance) * np.tile(normals, (1, copies))
     return _Step(step.known(step.parametric + sampled), step.parametric + shift)
