@@ -12,6 +12,7 @@ from benchmarks.problems import Problem
 from benchmarks.race import SHARES, Trace
 from benchmarks.runs import MILESTONES
 from benchmarks.tuners import ENTRANTS
+from boatppl.words import listed
 
 CLAIM, OF_GENERIC = 6.0, 0.8  # DESIGN's promises
 DECISIVE = 0.05  # the share by which tuners are ranked
@@ -210,23 +211,22 @@ def _near(problem: Problem) -> str:
 
 
 def generic_goal(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
-    """Return on how many problems without a model ours is no worse than the best peer, over the seeds that
-    both have."""
+    """Return on how many problems without a model ours is no worse than any peer, over the seeds that both
+    have."""
     met, behind = 0, []
     for problem, groups in by_problem(traces):
-        rival = best_peer(groups)
-        if rival and problems[problem].kind == "generic" and "generic" in groups:
-            ours, theirs = paired(groups, ("generic", rival))
-            if not ours:
-                continue
-            no_worse = _no_worse(ours, theirs)
-            met += no_worse
-            behind += [] if no_worse else [f"{rival} on {problem}"]
+        if problems[problem].kind != "generic" or "generic" not in groups:
+            continue
+        beside = {n: paired(groups, ("generic", n)) for n in groups if not ENTRANTS[n].ours}
+        beside = {name: pair for name, pair in beside.items() if pair[0]}
+        better = [name for name, pair in beside.items() if not _no_worse(*pair)]
+        met += bool(beside) and not better
+        behind += [f"{listed(better)} on {problem}"] if better else []
     counted = met + len(behind)
     if not counted:
         return ""
     kept = "kept" if met >= OF_GENERIC * counted else "not kept"
-    ahead = f" Ahead of it: {', '.join(behind)}." if behind else ""
+    ahead = f" Ahead of it: {'; '.join(behind)}." if behind else ""
     return (
         f"Goal: generic no worse than the best peer's median on {OF_GENERIC:.0%} of the generic problems: "
         f"{met} of {counted}, {kept}.{ahead}"

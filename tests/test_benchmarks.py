@@ -494,6 +494,11 @@ def test_what_is_recommended_is_the_median_gap_after_so_many_trials_and_ours_cou
     unlucky = [_item("generic", seed, (0.5, 0.9)) for seed in range(3, 9)]  # the peer has them not
     assert generic_goal([*ours, *peer, *unlucky], PROBLEMS).endswith("1 of 1, kept.")
     assert generic_goal([*unlucky, *peer], PROBLEMS) == ""
+    steady = [_item("random", seed, (0.35, 0.35)) for seed in range(3)]  # ranks first, and ends behind
+    late = [_item("optuna", seed, (0.9, 0.15)) for seed in range(3)]
+    assert generic_goal([*ours, *steady, *late], PROBLEMS).endswith(
+        "not kept. Ahead of it: optuna on branin."
+    )
 
 
 def test_nothing_is_claimed_where_the_truth_is_less_certain_than_the_goal():
