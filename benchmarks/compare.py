@@ -20,7 +20,7 @@ from benchmarks.plans import PLANS, QUICK, Plan
 from benchmarks.race import Trace, trace
 from benchmarks.rows import append, read
 from benchmarks.runs import COLUMNS, days, row_of, trace_of
-from benchmarks.standings import costs, overall, seeds_of, settings, table, verdict
+from benchmarks.standings import ENOUGH, costs, overall, seeds_of, settings, table, verdict
 from benchmarks.suite import suite
 from benchmarks.tuners import ENTRANTS
 from boatppl.words import expected_one_of, listed
@@ -62,9 +62,6 @@ Medians over all runs: seconds to begin (the model, or the peer's process), of t
 included), of a trial as trials grow: asking, telling and recommending. MB is the most resident memory of the
 process; ours is the bench itself, with every problem.
 """
-
-
-ENOUGH = 20  # seeds, below which nothing is claimed
 
 
 def cautions(traces: Sequence[Trace], about: Mapping[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ from benchmarks.tuners import ENTRANTS
 from boatppl.words import listed
 
 CLAIM, OF_GENERIC = 6.0, 0.8  # DESIGN's promises
+ENOUGH = 20  # seeds, below which nothing is claimed
 DECISIVE = 0.05  # the share by which tuners are ranked
 NOTHING = 1e-4  # a lesser gap counts as this one where ratios are taken
 
@@ -212,24 +213,30 @@ def _near(problem: Problem) -> str:
 
 def generic_goal(traces: Sequence[Trace], problems: Mapping[str, Problem]) -> str:
     """Return on how many problems without a model ours is no worse than any peer, over the seeds that both
-    have."""
-    met, behind = 0, []
+    have.
+
+    A peer that has fewer seeds of a problem than others (and than are enough) settles nothing there.
+    """
+    met, behind, left_out = 0, [], set()
     for problem, groups in by_problem(traces):
         if problems[problem].kind != "generic" or "generic" not in groups:
             continue
         beside = {n: paired(groups, ("generic", n)) for n in groups if not ENTRANTS[n].ours}
-        beside = {name: pair for name, pair in beside.items() if pair[0]}
-        better = [name for name, pair in beside.items() if not _no_worse(*pair)]
-        met += bool(beside) and not better
+        enough = min(ENOUGH, max((len(ours) for ours, _ in beside.values()), default=0))
+        counted = {name: pair for name, pair in beside.items() if len(pair[0]) >= enough > 0}
+        left_out |= beside.keys() - counted.keys()
+        better = [name for name, pair in counted.items() if not _no_worse(*pair)]
+        met += bool(counted) and not better
         behind += [f"{listed(better)} on {problem}"] if better else []
-    counted = met + len(behind)
-    if not counted:
+    of = met + len(behind)
+    if not of:
         return ""
-    kept = "kept" if met >= OF_GENERIC * counted else "not kept"
+    kept = "kept" if met >= OF_GENERIC * of else "not kept"
     ahead = f" Ahead of it: {'; '.join(behind)}." if behind else ""
+    fewer = f" Not counted where they have fewer seeds: {listed(sorted(left_out))}." if left_out else ""
     return (
         f"Goal: generic no worse than the best peer's median on {OF_GENERIC:.0%} of the generic problems: "
-        f"{met} of {counted}, {kept}.{ahead}"
+        f"{met} of {of}, {kept}.{ahead}{fewer}"
     )
 
 

@@ -494,6 +494,10 @@ def test_what_is_recommended_is_the_median_gap_after_so_many_trials_and_ours_cou
     unlucky = [_item("generic", seed, (0.5, 0.9)) for seed in range(3, 9)]  # the peer has them not
     assert generic_goal([*ours, *peer, *unlucky], PROBLEMS).endswith("1 of 1, kept.")
     assert generic_goal([*unlucky, *peer], PROBLEMS) == ""
+    once = _item("optuna", 0, (0.5, 0.04))
+    assert generic_goal([*ours, *peer, once], PROBLEMS).endswith(
+        "1 of 1, kept. Not counted where they have fewer seeds: optuna."
+    )
     steady = [_item("random", seed, (0.35, 0.35)) for seed in range(3)]  # ranks first, and ends behind
     late = [_item("optuna", seed, (0.9, 0.15)) for seed in range(3)]
     assert generic_goal([*ours, *steady, *late], PROBLEMS).endswith(
