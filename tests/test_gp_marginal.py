@@ -1,13 +1,16 @@
 """The exact marginal likelihood: against SciPy's dense normal, differences, and broken inputs."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numba import njit
 from scipy.stats import multivariate_normal
 
+import boatppl
 from boatppl.gp import JITTER, KINDS, LOG_DENSITY_FLOOR, correlation_matrix, log_marginal, log_normal
 from boatppl.gp.kernel import correlate
 
@@ -187,24 +190,32 @@ def test_bit_identical_wherever_the_arrays_lie():
         assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_compiled_code_is_cached_across_processes(tmp_path):
+def test_compiled_code_is_kept_across_processes_until_a_function_it_calls_is_another(tmp_path):
+    copy = shutil.copytree(Path(boatppl.__file__).parent, tmp_path / "boatppl")
     program = (
         "import numpy as np\n"
         "from boatppl.gp import log_marginal\n"
-        "z = np.zeros((2, 1))\n"
-        "log_marginal(0, np.ones(2), z, np.zeros(1, np.int64), 1.0, np.ones(1), np.ones(2))\n"
+        "z = np.arange(2.0)[:, None]\n"
+        "n = np.zeros(1, np.int64)\n"
+        "logp = log_marginal(0, np.ones(2), z, n, 1.0, np.ones(1), np.ones(2))[0]\n"
         "stats = log_marginal.stats\n"
-        "print(len(stats.cache_hits), len(stats.cache_misses))"
+        "print(len(stats.cache_hits), len(stats.cache_misses), logp)"
     )
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    runs = [
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", program],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
+
+    def run():
+        command = [sys.executable, "-W", "error", "-c", program]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
-        for _ in range(2)
-    ]
-    assert [run.stdout.split() for run in runs] == [["0", "1"], ["1", "0"]], [run.stderr for run in runs]
+        assert done.returncode == 0, done.stderr
+        hits, misses, logp = done.stdout.split()
+        return int(hits), int(misses), float(logp)
+
+    first, again = run(), run()
+    kernel = copy / "gp" / "kernel.py"
+    kernel.write_text(kernel.read_text().replace("math.sqrt(5.0 * values[j])", "math.sqrt(4.0 * values[j])"))
+    changed = run()
+    assert [first[:2], again[:2], changed[:2]] == [(0, 1), (1, 0), (0, 1)]
+    assert first[2] == again[2]
+    assert abs(changed[2] - first[2]) > 1e-4

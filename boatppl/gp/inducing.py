@@ -17,15 +17,14 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 
+from boatppl.gp.compiled import cached, inner
 from boatppl.gp.kernel import (
     _REDUCTION,
     JITTER,
     LOG_DENSITY_FLOOR,
     correlate,
-    inner,
     scale_columns,
     square_distances,
 )
@@ -272,7 +271,7 @@ def _backward(
     return d_residual, d_noise, total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@cached()
 def log_marginal_inducing(kind, residual, Z, groups, amplitude, lengthscale, noise_variance, inducing):
     """A lower bound of :func:`~boatppl.gp.marginal.log_marginal`, with its gradient, rows * points^2 steps.
 
@@ -329,7 +328,7 @@ def log_marginal_inducing(kind, residual, Z, groups, amplitude, lengthscale, noi
     return logp, d_residual, 2.0 * amplitude * d_variance, d_lengthscale, d_noise
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@cached()
 def project(
     kind, first, last, Z, groups, amplitude, lengthscale, noise_variance, residual, inducing, root, P, b
 ):

@@ -10,11 +10,12 @@ allocate nothing.
 # Compiled functions: numba infers the types, docstrings say the shapes.
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numba import njit
+
+from boatppl.gp.compiled import cached, inner
 
 #: Code of each covariance function, as compiled code takes it.
 KINDS: Final[dict[str, int]] = {"matern52": 0, "matern32": 1, "expquad": 2}
@@ -35,15 +36,6 @@ _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
 _MATERN52 = 0
 _MATERN32 = 1
-
-
-def inner(*, fastmath: set[str] | bool = False) -> Callable[..., Any]:
-    """Compile a function that only compiled code calls: part of its callers, so neither cached by itself nor
-    given a door for Python, which would take a fifth of the time."""
-    compiled: Callable[..., Any] = njit(
-        nogil=True, error_model="numpy", fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )
-    return compiled
 
 
 @njit(inline="always")
@@ -73,7 +65,7 @@ def _exponential(x):
     return p * np.int64(bits).view(np.float64)
 
 
-@njit(cache=True, nogil=True, fastmath=_ELEMENTWISE, error_model="numpy")
+@cached(fastmath=_ELEMENTWISE)
 def correlate(kind, values, slope):
     """Overwrite r^2 with the correlation, and write its derivative with respect to r^2.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 from numba.extending import get_cython_function_address
 
-from boatppl.gp.kernel import inner
+from boatppl.gp.compiled import inner
 
 _ROUTINES = {
     "dpotrf": ("scipy.linalg.cython_lapack", 5),

@@ -6,14 +6,13 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from boatppl.gp.compiled import cached, inner
 from boatppl.gp.kernel import (
     _REDUCTION,
     JITTER,
     LOG_DENSITY_FLOOR,
     correlate,
-    inner,
     scale_columns,
     square_distances,
 )
@@ -22,7 +21,7 @@ from boatppl.gp.lapack import cholesky, invert_from_cholesky
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@cached(fastmath=_REDUCTION)
 def log_normal(residual, noise_variance):
     """Log density of independent normals with its gradient: a node without a Gaussian process.
 
@@ -136,7 +135,7 @@ def _all_finite(values):
     return math.isfinite(total)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@cached()
 def log_marginal(kind, residual, Z, groups, amplitude, lengthscale, noise_variance):
     """log N(residual | 0, K) and its gradient, K = amplitude^2 (k(Z, Z) + JITTER I) + diag(noise_variance).
 

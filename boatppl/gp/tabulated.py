@@ -8,9 +8,9 @@ functions of one number: they are computed at knots, once, and interpolated betw
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.interpolate import CubicSpline
 
+from boatppl.gp.compiled import cached
 from boatppl.gp.conditional import Conditional
 
 LOW, HIGH = -1.0, 3.0  # inputs are scaled to about [0, 1]: nearly all configurations lie within
@@ -85,7 +85,7 @@ def _outside(z: np.ndarray) -> np.ndarray:
     return ((z < LOW) | (z > HIGH)).any(axis=0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@cached()
 def _read(table: np.ndarray, z: np.ndarray, slope: bool) -> np.ndarray:
     """The interpolated function, or its slope, ``(draw, point)`` at points ``z (draw or 1, point)``."""
     draws, knots = table.shape[1], table.shape[2]

@@ -19,9 +19,9 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import njit
 
-from boatppl.gp.kernel import _REDUCTION, JITTER, correlate, inner, scale_columns, square_distances
+from boatppl.gp.compiled import cached, inner
+from boatppl.gp.kernel import _REDUCTION, JITTER, correlate, scale_columns, square_distances
 
 #: Relative nugget of noise-free values. A hundredth of JITTER, so that conditioning on a value returns that
 #: value; four orders above the rounding of k(z, z) - v . v, so that a point can come again.
@@ -134,7 +134,7 @@ def _correlate_tile(kind, scaled, scaled_tile, points, K, slope):
     correlate(kind, K[: rows * points], slope[: rows * points])
 
 
-@njit(cache=True, nogil=True, fastmath=_REDUCTION, error_model="numpy")
+@cached(fastmath=_REDUCTION)
 def predict(
     kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, tail, observed, weights, mean, variance
 ):
@@ -205,7 +205,7 @@ def _pull_to_inputs(d_K, slope, scaled, scaled_tile, d_tile):
                 out[t] += row[t] * (u[t] - centre)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@cached()
 def pull_back(
     kind, first, last, Zs, Z, groups, amplitude, lengthscale, root, tail, observed, weights, d_mean,
     d_variance, d_Zs,
@@ -288,7 +288,7 @@ def _prior_covariance(kind, scaled, prior, nugget, A):
         A[i, i] = prior * (1.0 + nugget)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@cached()
 def condition(kind, first, last, Z, groups, amplitude, lengthscale, noise_variance, residual, root, weights):
     """Write roots and weights after the observations ``residual`` (draw, row) at ``Z`` (row, column)."""
     rows, columns = Z.shape
@@ -368,7 +368,7 @@ def _append_rows(root, tail, observed, V, L_inverse, extended):
         at += a + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@cached()
 def extend(
     kind, first, last, Z_new, Z, groups, amplitude, lengthscale, root, tail, observed, weights, normals,
     values, extended,
