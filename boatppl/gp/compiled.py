@@ -8,7 +8,6 @@ from typing import Any, Final
 from numba import njit
 from numba.core.caching import FunctionCache
 
-
 _FILES = sorted(files("boatppl.gp").iterdir(), key=lambda file: file.name)
 #: Digest of this package's source.
 SOURCES: Final = hashlib.sha256(
